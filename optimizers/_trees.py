@@ -1,0 +1,30 @@
+"""Arithmetic on pytrees that the rooms of this package share."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+
+def accumulator_dtype(dtype: Any) -> Any:
+    """float32 for float16 and bfloat16, the dtype itself otherwise."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def global_norm(tree: PyTree) -> jax.Array:
+    """The L2 norm over all leaves, accumulated in float32 or wider so that float16 leaves cannot overflow it."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf is not None]
+    squares = [jnp.sum(jnp.square(jnp.abs(leaf.astype(accumulator_dtype(leaf.dtype))))) for leaf in leaves]
+    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
+
+
+def add_scaled(tree: PyTree, scale: jax.Array | float, direction: PyTree) -> PyTree:
+    """`tree + scale * direction`, computed in float32 or wider and returned in the dtypes of `tree`."""
+
+    def leaf(x: jax.Array, d: jax.Array) -> jax.Array:
+        wide = accumulator_dtype(x.dtype)
+        return (x.astype(wide) + scale * d.astype(wide)).astype(x.dtype)
+
+    return jax.tree.map(leaf, tree, direction)
