@@ -1,0 +1,21 @@
+"""How to differentiate: drop-ins for `jax.value_and_grad`.
+
+A gradient rule is a function `rule(loss_fn, has_aux=False)` that returns
+`value_and_grad(params, *args, step=None, **kwargs)`, which gives `(value, gradient)` or `((value, aux), gradient)`
+exactly as `jax.value_and_grad(loss_fn, has_aux=has_aux)` would. `step` is read by schedules only; every other argument
+reaches `loss_fn` untouched. Rules compose by taking another rule as `inner`: `sam(0.05, inner=accumulate(4))`.
+
+| file | rules |
+|---|---|
+| `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
+| `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
+| `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
+| `sharpness.py` | `sam`: the gradient at a perturbed point |
+"""
+
+from optimizers.gradients.accumulation import accumulate
+from optimizers.gradients.backprop import GradientRule, backprop
+from optimizers.gradients.sharpness import sam
+from optimizers.gradients.tasks import per_task
+
+__all__ = ["GradientRule", "accumulate", "backprop", "per_task", "sam"]

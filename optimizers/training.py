@@ -1,0 +1,266 @@
+"""One jitted train step from four pieces: an objective, a gradient rule, an aggregator and a transformation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from optimizers._checks import check_callable, check_positive_integer, check_range
+from optimizers._trees import accumulator_dtype, global_norm
+from optimizers.gradients import GradientRule, accumulate, backprop
+
+PyTree = Any
+TrainStep = Callable[["TrainState", PyTree], tuple["TrainState", dict[str, jax.Array]]]
+
+
+class TrainState(NamedTuple):
+    """Everything that a train step reads and writes, as one pytree: donate it, checkpoint it, vmap it, shard it.
+
+    Attributes:
+        step: number of the next step, int32 `[]`; counts skipped steps as well.
+        params: the parameters, any pytree of arrays.
+        opt_state: the state of the transformation.
+        key: a typed PRNG key; step `t` uses `jax.random.fold_in(key, t)`.
+        model_state: mutable variables of the model, such as batch statistics, or None.
+        ema_params: exponential moving average of the parameters, or None.
+        skipped: number of steps skipped because their loss or gradient was not finite, int32 `[]`.
+    """
+
+    step: jax.Array
+    params: PyTree
+    opt_state: PyTree
+    key: jax.Array
+    model_state: PyTree
+    ema_params: PyTree
+    skipped: jax.Array
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        params: PyTree,
+        tx: optax.GradientTransformation,
+        key: jax.Array | int = 0,
+        model_state: PyTree = None,
+        ema: bool = False,
+    ) -> "TrainState":
+        """The state before the first step.
+
+        Every array is copied, so that the caller's own survive when the step donates the state; copies and moments
+        are placed and sharded as the parameters are.
+
+        Args:
+            params: the parameters, any pytree of arrays.
+            tx: the transformation that the step will apply.
+            key: a PRNG key (typed or raw), or a seed.
+            model_state: mutable variables of the model; the step then calls `loss_fn` with them.
+            ema: keep an exponential moving average of the parameters; its decay is given to `make_train_step`.
+
+        Returns:
+            A `TrainState` at step 0.
+
+        Example:
+            >>> import jax.numpy as jnp, optax
+            >>> state = TrainState.create(params={"w": jnp.zeros(3)}, tx=optax.sgd(0.1), key=0)
+            >>> print(state.step, state.params)
+            0 {'w': Array([0., 0., 0.], dtype=float32)}
+        """
+        params = jax.tree.map(jnp.asarray, params)
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            params=_copy(params),
+            opt_state=_copy(tx.init(params)),
+            key=_typed_key(key),
+            model_state=_copy(model_state),
+            ema_params=_copy(params) if ema else None,
+            skipped=jnp.zeros((), jnp.int32),
+        )
+
+
+def make_train_step(
+    loss_fn: Callable[..., Any],
+    tx: optax.GradientTransformation,
+    *,
+    gradient: GradientRule = backprop,
+    has_aux: bool = True,
+    mesh: Mesh | None = None,
+    state_sharding: PyTree = None,
+    batch_sharding: PyTree = None,
+    donate: bool = True,
+    microbatches: int = 1,
+    ema_decay: float | jax.Array | Callable[[jax.Array], Any] | None = None,
+    skip_nonfinite: bool = True,
+) -> TrainStep:
+    r"""One jitted train step: differentiate, update, apply; compiled once, its state donated.
+
+    .. math:: g_t = \text{gradient}(L)(\theta_t), \qquad
+              \theta_{t+1} = \theta_t + \text{tx.update}(g_t, s_t, \theta_t)
+
+    The optimizer receives what Optax's extra args ask for: `value`, `grad`, `value_fn` and `obj_fn` (the scalar loss
+    on this batch, as a function of the parameters alone) and `grad_fn`. The step may be called inside `jax.jit`,
+    `jax.vmap` (a sweep over learning rates or seeds) and `jax.lax.scan`.
+
+    Args:
+        loss_fn: `loss_fn(params, batch, key) -> (loss, metrics)`, with `metrics` a dict of arrays;
+            `loss_fn(params, batch, key) -> loss` with `has_aux=False`; and when the state carries a `model_state`,
+            `loss_fn(params, batch, key, model_state) -> (loss, (metrics, model_state))`. The loss is a scalar, or
+            the vector `[T]` of task losses where the gradient rule is `per_task()`.
+        tx: any Optax transformation, an aggregator first in its chain when the gradient rule is `per_task()`.
+        gradient: the gradient rule.
+        has_aux: whether `loss_fn` returns metrics beside the loss.
+        mesh: run data parallel on this mesh: the batch is split along its leading axis over all axes of the mesh,
+            and the state is replicated, unless the two arguments below say otherwise.
+        state_sharding: a `jax.sharding.Sharding`, or a pytree of them that is a prefix of the `TrainState`.
+        batch_sharding: the same for the batch. Without `mesh` and both of these, placement follows the arguments.
+        donate: give the buffers of the state to the step, which then updates them in place; the old state must not
+            be used again.
+        microbatches: split the batch and average the gradients of the parts: `accumulate(microbatches,
+            inner=gradient)`.
+        ema_decay: decay of the moving average of the parameters, in [0, 1), or a schedule of the step; needs a state
+            created with `ema=True`.
+        skip_nonfinite: leave parameters, optimizer, averages and model state as they were where the loss or the norm
+            of the gradient is not finite, and count the step in `state.skipped`.
+
+    Returns:
+        `step(state, batch) -> (state, metrics)`. `metrics` holds arrays, still on the device: `loss`, `grad_norm`
+        (the global L2 norm of the gradient that the optimizer received), `skipped` (the count so far), and those of
+        `loss_fn`.
+
+    Raises:
+        TypeError: if `loss_fn`, `tx` or `gradient` is not of its kind, or `loss_fn` returns what was not announced.
+        ValueError: if `microbatches` or `ema_decay` is out of range, the state lacks what an option needs, or a
+            metric takes a reserved name.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> loss_fn = lambda w, batch, key: (jnp.mean((batch - w) ** 2), {})
+        >>> tx = optax.sgd(0.25)
+        >>> step = make_train_step(loss_fn, tx)
+        >>> state, metrics = step(TrainState.create(params=0.0, tx=tx), jnp.array([1.0, 3.0]))
+        >>> print(state.params, metrics["loss"], metrics["grad_norm"])
+        1.0 5.0 4.0
+    """
+    check_callable("make_train_step", "loss_fn", loss_fn, "(params, batch, key) -> (loss, metrics)")
+    check_callable("make_train_step", "gradient", gradient, "rule(loss_fn, has_aux)")
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(f"make_train_step: tx must be an optax.GradientTransformation, got {type(tx).__name__}")
+    check_range("make_train_step", "ema_decay", ema_decay, 0.0, 1.0, open_high=True)
+    microbatches = check_positive_integer("make_train_step", "microbatches", microbatches)
+    rule = gradient if microbatches == 1 else accumulate(microbatches, inner=gradient)
+    tx = optax.with_extra_args_support(tx)
+    loss_and_aux = _normalised(loss_fn, has_aux)
+    value_and_grad = rule(loss_and_aux, has_aux=True)
+
+    def step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        _check_state(state, ema_decay)
+        args = (batch, jax.random.fold_in(state.key, state.step), state.model_state)
+        (value, (metrics, model_state)), grad = value_and_grad(state.params, *args, step=state.step)
+        norm = global_norm(grad)
+
+        def apply(state: TrainState) -> TrainState:
+            def objective(params: PyTree) -> jax.Array:
+                return jnp.mean(loss_and_aux(params, *args)[0])
+
+            updates, opt_state = tx.update(
+                grad,
+                state.opt_state,
+                state.params,
+                value=jnp.mean(value),
+                grad=grad,
+                value_fn=objective,
+                obj_fn=objective,
+                grad_fn=lambda params, *_: jax.grad(objective)(params),
+            )
+            params = optax.apply_updates(state.params, updates)
+            ema_params = state.ema_params
+            if ema_decay is not None:
+                decay = ema_decay(state.step) if callable(ema_decay) else ema_decay
+                ema_params = jax.tree.map(lambda e, p: _average(e, p, decay), ema_params, params)
+            return state._replace(params=params, opt_state=opt_state, model_state=model_state, ema_params=ema_params)
+
+        def skip(state: TrainState) -> TrainState:
+            return state._replace(skipped=state.skipped + 1)
+
+        if skip_nonfinite:
+            finite = jnp.isfinite(norm) & jnp.all(jnp.isfinite(value))
+            state = jax.lax.cond(finite, apply, skip, state)
+        else:
+            state = apply(state)
+        own = {"loss": value, "grad_norm": norm, "skipped": state.skipped}
+        if clash := own.keys() & metrics.keys():
+            raise ValueError(f"make_train_step: loss_fn returned metrics under reserved names {sorted(clash)}")
+        return state._replace(step=state.step + 1), own | metrics
+
+    return _jit(step, mesh, state_sharding, batch_sharding, donate)
+
+
+def _normalised(loss_fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
+    """`loss_fn` as `(params, batch, key, model_state) -> (loss, (metrics, model_state))`, whatever its own form."""
+
+    def loss_and_aux(params: PyTree, batch: PyTree, key: jax.Array, model_state: PyTree) -> tuple[Any, Any]:
+        stateful = model_state is not None
+        result = loss_fn(params, batch, key, model_state) if stateful else loss_fn(params, batch, key)
+        expected = "(loss, (metrics, model_state))" if stateful else "(loss, metrics)" if has_aux else "loss"
+        try:
+            loss, aux = result if stateful or has_aux else (result, {})
+            metrics, model_state = aux if stateful else (aux, None)
+            well_formed = isinstance(metrics, dict) and isinstance(loss, jax.Array | float)
+        except (TypeError, ValueError):
+            well_formed = False
+        if not well_formed:
+            raise TypeError(
+                f"make_train_step: loss_fn must return {expected} with metrics a dict, "
+                f"got {jax.tree.structure(result)}"
+            )
+        return loss, (metrics, model_state)
+
+    return loss_and_aux
+
+
+def _check_state(state: TrainState, ema_decay: Any) -> None:
+    if (ema_decay is None) != (state.ema_params is None):
+        raise ValueError(
+            "make_train_step: ema_decay and TrainState.create(ema=True) go together, "
+            f"got ema_decay={ema_decay} and a state {'without' if state.ema_params is None else 'with'} ema_params"
+        )
+
+
+def _average(average: jax.Array, new: jax.Array, decay: Any) -> jax.Array:
+    wide = accumulator_dtype(average.dtype)
+    moved = decay * average.astype(wide) + (1.0 - decay) * new.astype(wide)
+    return moved.astype(average.dtype)
+
+
+def _jit(step: TrainStep, mesh: Mesh | None, state_sharding: PyTree, batch_sharding: PyTree, donate: bool) -> TrainStep:
+    donated = (0,) if donate else ()
+    metrics_sharding = None
+    if mesh is not None:
+        replicated = NamedSharding(mesh, PartitionSpec())
+        state_sharding = replicated if state_sharding is None else state_sharding
+        batch_sharding = (
+            NamedSharding(mesh, PartitionSpec(mesh.axis_names)) if batch_sharding is None else batch_sharding
+        )
+        metrics_sharding = replicated
+    if state_sharding is None and batch_sharding is None:
+        return jax.jit(step, donate_argnums=donated)
+    return jax.jit(
+        step,
+        in_shardings=(state_sharding, batch_sharding),
+        out_shardings=(state_sharding, metrics_sharding),
+        donate_argnums=donated,
+    )
+
+
+def _typed_key(key: Any) -> jax.Array:
+    if isinstance(key, int):
+        return jax.random.key(key)
+    if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key):
+        return _copy(key)
+    return jax.random.wrap_key_data(jnp.array(key))
+
+
+def _copy(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)
