@@ -161,7 +161,9 @@ def make_train_step(
         norm = global_norm(grad)
 
         def apply(state: TrainState) -> TrainState:
-            def objective(params: PyTree) -> jax.Array:
+            # Optax's line searches refuse extra args that value_fn does not name.
+            def objective(params: PyTree, *, obj_fn: Any = None, grad_fn: Any = None) -> jax.Array:
+                del obj_fn, grad_fn
                 return jnp.mean(loss_and_aux(params, *args)[0])
 
             updates, opt_state = tx.update(

@@ -56,18 +56,19 @@ def accumulate(steps: int, *, inner: GradientRule = backprop) -> Callable[..., V
             if not args:
                 raise ValueError("accumulate: expected a batch as the first argument after params, got none")
             batch, *rest = args
-            microbatches = jax.tree.map(lambda leaf: _split(leaf, steps), batch)
+            strided = jax.tree.map(lambda leaf: _strided(leaf, steps), batch)
 
-            def one(index: jax.Array, microbatch: PyTree) -> PyTree:
+            def one(index: jax.Array) -> PyTree:
+                microbatch = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, 1, False), strided)
                 args_here, kwargs_here = _fold_keys((rest, kwargs), index)
                 return value_and_grad(params, microbatch, *args_here, step=step, **kwargs_here)
 
-            def body(total: PyTree, indexed: tuple[jax.Array, PyTree]) -> tuple[PyTree, None]:
-                return jax.tree.map(_add_or_replace, total, one(*indexed)), None
+            def body(total: PyTree, index: jax.Array) -> tuple[PyTree, None]:
+                return jax.tree.map(_add_or_replace, total, one(index)), None
 
-            shapes = jax.eval_shape(one, jnp.int32(0), jax.tree.map(lambda leaf: leaf[0], microbatches))
+            shapes = jax.eval_shape(one, jnp.int32(0))
             start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _total_dtype(leaf.dtype)), shapes)
-            total, _ = jax.lax.scan(body, start, (jnp.arange(steps), microbatches))
+            total, _ = jax.lax.scan(body, start, jnp.arange(steps))
             return jax.tree.map(lambda t, leaf: (t / steps).astype(leaf.dtype) if _floating(leaf) else t, total, shapes)
 
         return accumulated
@@ -87,14 +88,15 @@ def _add_or_replace(total: jax.Array, leaf: jax.Array) -> jax.Array:
     return total + leaf if _floating(leaf) else leaf
 
 
-def _split(leaf: Any, steps: int) -> jax.Array:
+def _strided(leaf: Any, steps: int) -> jax.Array:
+    """`[B, ...]` as `[B / steps, steps, ...]`, whose slice `i` along axis 1 is microbatch `i`: nothing is moved."""
     leaf = jnp.asarray(leaf)
     if leaf.ndim == 0 or leaf.shape[0] % steps:
         raise ValueError(
             f"accumulate: the leading axis of every leaf of the batch must be divisible by steps={steps}, "
             f"got a leaf of shape {leaf.shape}"
         )
-    return jnp.moveaxis(leaf.reshape(leaf.shape[0] // steps, steps, *leaf.shape[1:]), 1, 0)
+    return leaf.reshape(leaf.shape[0] // steps, steps, *leaf.shape[1:])
 
 
 def _fold_keys(args: PyTree, index: jax.Array) -> PyTree:
