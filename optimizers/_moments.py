@@ -1,0 +1,177 @@
+"""The frame all elementwise transformations share: moments of the gradient, advanced and read in one pass over memory.
+
+A member of a family states three things: the scalars of step t (bias corrections, mixing weights), how the moments
+advance, and the direction formed from the *new* moments. Everything else is here: dtypes, storage, None leaves, state.
+Reading the new moments is what keeps the update at one pass: the old ones' buffers are donated to them, so reading the
+old ones costs a copy of the tree.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optimizers._rounding import store
+from optimizers._trees import PyTree, accumulator_dtype
+
+TINY = float(jnp.finfo(jnp.float32).tiny)  # added to a denominator: changes nothing but 0/0, which becomes 0
+
+Moments = tuple[jax.Array, ...]
+Scalars = tuple[Any, ...]
+
+
+def real_dtype(dtype: Any) -> Any:
+    """The dtype of the absolute value: float32 for complex64, a real dtype itself."""
+    return jnp.finfo(dtype).dtype
+
+
+def check_moment_dtype(function: str, name: str, dtype: Any, allowed: tuple[Any, ...]) -> Any:
+    """Raise TypeError unless `dtype` is None or one of `allowed`; returns it as a dtype."""
+    if dtype is None:
+        return None
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"{function}: {name} must be a dtype or None, got {dtype!r}") from error
+    if found not in [jnp.dtype(each) for each in allowed]:
+        names = ", ".join(jnp.dtype(each).name for each in allowed)
+        raise TypeError(f"{function}: {name} must be None or one of {names}, got {found.name}")
+    return found
+
+
+MU_DTYPES = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64)
+NU_DTYPES = (jnp.bfloat16, jnp.float32, jnp.float64)  # float16 loses squares below 6e-8: the step would explode
+
+
+def zeros_for(params: PyTree, dtype: Any = None, *, real: bool = False) -> PyTree:
+    """Zero moments: float32 or wider, or `dtype` for real leaves; complex leaves stay complex unless `real`."""
+
+    def leaf(p: Any) -> jax.Array:
+        wide = accumulator_dtype(jnp.result_type(p))
+        if real:
+            wide = real_dtype(wide)
+        if dtype is not None:
+            wide = jnp.promote_types(dtype, jnp.complex64) if jnp.issubdtype(wide, jnp.complexfloating) else dtype
+        return jnp.zeros_like(p, dtype=jax.dtypes.canonicalize_dtype(wide))
+
+    return jax.tree.map(leaf, params)
+
+
+def bias_correction(decay: Any, step: jax.Array) -> Any:
+    """1 - decay**step without the cancellation that costs float32 half its digits; NaN for an array of 1 or more."""
+    if isinstance(decay, int | float):
+        return -jnp.expm1(step * (math.log(decay) if decay > 0 else -math.inf))
+    decay = jnp.asarray(decay)
+    decay = decay.astype(accumulator_dtype(decay.dtype))
+    return jnp.where(decay < 1, -jnp.expm1(step * jnp.log(decay)), jnp.nan)
+
+
+def wide_scalar(value: Any) -> Any:
+    """A hyperparameter for arithmetic: Python numbers as they are, arrays in float32 or wider."""
+    if isinstance(value, int | float):
+        return float(value)
+    value = jnp.asarray(value)
+    return value.astype(accumulator_dtype(value.dtype))
+
+
+def _cast(scalars: Scalars, dtype: Any) -> Scalars:
+    return tuple(s if isinstance(s, float) else jnp.asarray(s).astype(real_dtype(dtype)) for s in scalars)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def elementwise(
+    state_type: Any,
+    moments: dict[str, Callable[[PyTree], PyTree]],
+    scalars: Callable[[Any, jax.Array], Scalars],
+    advance: Callable[[jax.Array, Moments, Scalars], Moments],
+    direction: Callable[[jax.Array, Moments, Moments, Scalars], jax.Array],
+) -> optax.GradientTransformationExtraArgs:
+    """A transformation that treats every element alike.
+
+    Args:
+        state_type: NamedTuple; its fields are the names of `moments` and int32 step counters, the first of them
+            `count`.
+        moments: Name to the function from parameters to initial moments.
+        scalars: From the old state and the number t = 1, 2, … of this step to scalars.
+        advance: From the gradient, the old moments and the scalars to the new moments.
+        direction: From the gradient, the new moments as stored, the old moments and the scalars to the update. A
+            direction that reads the old moments costs a copy of them.
+
+    Returns:
+        The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
+    """
+    names = tuple(moments)
+    counters = tuple(field for field in state_type._fields if field not in moments)
+
+    def init(params: PyTree) -> Any:
+        zeros = {name: jnp.zeros([], jnp.int32) for name in counters}
+        return state_type(**zeros, **{name: start(params) for name, start in moments.items()})
+
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
+        del params, extra_args
+        counts = {name: optax.safe_increment(getattr(state, name)) for name in counters}
+        step = counts["count"]
+        values = scalars(state, step)
+
+        def leaf(number: int, g: Any, old: Moments) -> tuple[Any, Moments]:
+            if g is None:
+                return None, old
+            g = jnp.asarray(g)
+            wide = jnp.promote_types(accumulator_dtype(g.dtype), jnp.result_type(*old))
+            v = _cast(values, wide)
+            g_wide = g.astype(wide)
+
+            def load(m: jax.Array) -> jax.Array:
+                return m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
+
+            loaded = tuple(load(m) for m in old)
+            advanced = advance(g_wide, loaded, v)
+            new = tuple(
+                store(m, o.dtype, step, number * len(names) + k)
+                for k, (m, o) in enumerate(zip(advanced, old, strict=True))
+            )
+            return direction(g_wide, tuple(load(m) for m in new), loaded, v).astype(g.dtype), new
+
+        treedef: Any  # opaque to the type checker
+        leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
+        olds = zip(*(treedef.flatten_up_to(getattr(state, name)) for name in names), strict=True)
+        done = [leaf(number, g, old) for number, (g, old) in enumerate(zip(leaves, olds, strict=True))]
+        trees = {name: treedef.unflatten([new[k] for _, new in done]) for k, name in enumerate(names)}
+        return treedef.unflatten([u for u, _ in done]), state_type(**counts, **trees)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _widen(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jnp.asarray(x).astype(accumulator_dtype(jnp.result_type(x))), tree)
+
+
+def descend(
+    directions: optax.GradientTransformation,
+    learning_rate: optax.ScalarOrSchedule,
+    weight_decay: optax.ScalarOrSchedule | None = None,
+    mask: Any = None,
+    *,
+    decouple_lr: bool = False,
+) -> optax.GradientTransformationExtraArgs:
+    """Optax's chain of direction, decay and learning rate, run in float32 or wider and rounded once, at the end."""
+    rate = optax.scale_by_learning_rate(learning_rate)
+    if weight_decay is None:
+        chain = optax.chain(directions, rate)
+    elif decouple_lr:
+        decay = (lambda count: -weight_decay(count)) if callable(weight_decay) else -weight_decay
+        chain = optax.chain(directions, rate, optax.add_decayed_weights(decay, mask))
+    else:
+        chain = optax.chain(directions, optax.add_decayed_weights(weight_decay, mask), rate)
+
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
+        wide, state = chain.update(_widen(updates), state, _widen(params), **extra_args)
+        return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), wide, updates), state
+
+    return optax.GradientTransformationExtraArgs(chain.init, update)
