@@ -1,0 +1,138 @@
+"""Projection onto the dual cone of the task gradients: a quadratic program, solved inside jit on any backend."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.linalg import cho_factor, cho_solve
+from jaxtyping import Array, Bool, Float
+
+from optimizers._checks import check_range
+from optimizers.aggregation._gramian import check_gramian
+
+# So many exchanges of whole blocks may fail to reduce the violated constraints before single exchanges take over.
+_PATIENCE = 3
+
+
+def dual_cone_projection_weights(
+    gramian: Float[Array, "T T"], u: Float[Array, "*batch T"], *, norm_eps: Any = 1e-4, reg_eps: Any = 1e-4
+) -> Float[Array, "*batch T"]:
+    """Weights of the projection of `J^T u` onto the dual cone `{x: J x >= 0}` of the rows of J, from the Gramian alone.
+
+        pi_J(J^T u) = J^T w,    w = argmin_{v >= u} v^T (G / trace(G) + reg_eps I) v,    G = J J^T
+
+    The solver is exact up to rounding: it finds which constraints hold with equality, and solves for the rest. In
+    float32 with the default `reg_eps`, `J^T w` is accurate to about 1e-5 of `|u| |J|` (Frobenius) and the weights to
+    about 1e-3 of the largest (5e-4 and 3e-6 were the worst seen up to 64 tasks, against float64); a smaller `reg_eps`
+    loses digits of nearly dependent gradients in proportion. In float64, 1e-9 and better.
+
+    Args:
+        gramian: inner products G of the task gradients, `[T, T]`, symmetric and positive semi-definite.
+        u: weights of the vectors to project, `[..., T]`.
+        norm_eps: below this trace (squared norm of all gradients together) G counts as 0, and `w = max(u, 0)`.
+        reg_eps: multiple of the identity that makes the solution unique where gradients are dependent; at least T times
+            the spacing of the dtype at 1 is added.
+
+    Returns:
+        Weights w `[..., T]`, `w >= u`; NaN where the Gramian holds NaN or inf.
+
+    Raises:
+        ValueError: arguments of other shapes, a negative epsilon.
+
+    Example:
+        Gradients (1, 0) and (-1, 1): the first becomes (0.5, 0.5), the second is kept:
+
+        >>> import jax.numpy as jnp
+        >>> gramian = jnp.array([[1.0, -1.0], [-1.0, 2.0]])
+        >>> dual_cone_projection_weights(gramian, jnp.eye(2)).round(3).tolist()
+        [[1.0, 0.5], [1.0, 1.0]]
+
+    Source: Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024), Proposition 1.
+    """
+    function = "dual_cone_projection_weights"
+    check_range(function, "norm_eps", norm_eps, 0.0)
+    check_range(function, "reg_eps", reg_eps, 0.0)
+    gramian = check_gramian(function, gramian)
+    u = jnp.asarray(u, gramian.dtype)
+    if u.shape[-1:] != gramian.shape[-1:]:
+        raise ValueError(f"{function}: u must have shape [..., {gramian.shape[0]}], got {u.shape}")
+    solve = jnp.vectorize(_smallest_above, signature="(t,t),(t)->(t)")
+    return solve(_regularized(gramian, norm_eps, reg_eps), u)
+
+
+def _regularized(gramian: Array, norm_eps: Any, reg_eps: Any) -> Array:
+    """`G / trace(G) + reg_eps I`, with 0 for G where the trace is below `norm_eps`."""
+    size = gramian.shape[-1]
+    trace = jnp.trace(gramian)
+    negligible = (trace < norm_eps) | (trace == 0)
+    normalized = jnp.where(negligible, 0.0, gramian / jnp.where(negligible, 1.0, trace))
+    floor = size * jnp.finfo(gramian.dtype).eps
+    return normalized + jnp.maximum(reg_eps, floor).astype(gramian.dtype) * jnp.eye(size, dtype=gramian.dtype)
+
+
+class _Exchange(NamedTuple):
+    free: Bool[Array, " T"]
+    patience: Array
+    fewest: Array
+    best: Float[Array, " T"]
+    violation: Array
+    iteration: Array
+    done: Array
+
+
+def _smallest_above(matrix: Float[Array, "T T"], u: Float[Array, " T"]) -> Float[Array, " T"]:
+    """argmin_{v >= u} v^T A v for a positive definite A, by block principal pivoting.
+
+    With `v = u + s` optimality is the linear complementarity problem `s >= 0,
+    y = A (u + s) >= 0, s y = 0`. A guess of the free set (where s > 0, so y = 0) gives s by one linear solve; the
+    violated indices change sides all at once, and the last one alone after `_PATIENCE` exchanges without progress,
+    which terminates (Judice, Pires 1994; Kim, Park 2011). Should rounding make it cycle, the least violated s is kept.
+    """
+    size = u.shape[0]
+    root = jnp.sqrt(jnp.diagonal(matrix))
+    matrix = matrix / (root[:, None] * root)
+    u = u * root
+    length = jnp.max(jnp.abs(u))
+    u = u / jnp.where(length > 0, length, 1.0)
+    slope = jnp.dot(matrix, u, precision=lax.Precision.HIGHEST)
+    tolerance = 4 * jnp.finfo(matrix.dtype).eps
+    identity = jnp.eye(size, dtype=matrix.dtype)
+
+    def solve(free: Array) -> tuple[Array, Array]:
+        block = jnp.where(free[:, None] & free, matrix, identity)
+        s = cho_solve(cho_factor(block, lower=True), jnp.where(free, -slope, 0.0))
+        y = slope + jnp.dot(matrix, s, precision=lax.Precision.HIGHEST)
+        return s, jnp.where(free, 0.0, y)
+
+    def exchange(state: _Exchange) -> _Exchange:
+        s, y = solve(state.free)
+        shortfall = -jnp.where(state.free, s, y)
+        violation = jnp.max(shortfall)
+        violated = shortfall > tolerance * (1.0 + jnp.max(jnp.abs(s)))
+        count = jnp.sum(violated, dtype=jnp.int32)
+        progress = count < state.fewest
+        patience = jnp.where(progress, _PATIENCE, state.patience - 1)
+        last = jnp.arange(size) == jnp.max(jnp.where(violated, jnp.arange(size), -1))
+        better = ~(violation >= state.violation)  # NaN replaces
+        return _Exchange(
+            free=state.free ^ (violated & ((patience >= 0) | last)),
+            patience=patience,
+            fewest=jnp.minimum(count, state.fewest),
+            best=jnp.where(better, s, state.best),
+            violation=jnp.where(better, violation, state.violation),
+            iteration=state.iteration + 1,
+            done=count == 0,
+        )
+
+    start = _Exchange(
+        free=slope < 0,
+        patience=jnp.int32(_PATIENCE),
+        fewest=jnp.int32(size + 1),
+        best=jnp.zeros_like(u),
+        violation=jnp.full((), jnp.inf, matrix.dtype),
+        iteration=jnp.int32(0),
+        done=jnp.bool_(False),
+    )
+    limit = 20 + 4 * size
+    end = lax.while_loop(lambda state: ~state.done & (state.iteration < limit), exchange, start)
+    return jnp.where(length > 0, length, 1.0) * (u + jnp.maximum(end.best, 0.0)) / root

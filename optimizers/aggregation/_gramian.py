@@ -1,0 +1,161 @@
+"""The Gramian of stacked task gradients, and optax transformations built from a weighting of it.
+
+A *weighting* is a function `gramian [T, T] -> weights [T]`, where `gramian[i, j]` is the inner product of the gradients
+of tasks i and j over the whole tree. The aggregate is `sum_t weights[t] * gradient_t`, leaf by leaf: the tree is never
+flattened into one vector.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float
+
+from optimizers._trees import PyTree, accumulator_dtype
+
+Weighting = Callable[[Array], Array]
+RandomWeighting = Callable[[Array, Array], Array]
+StatefulWeighting = Callable[[Array, Any], tuple[Array, Any]]
+
+
+def task_count(function: str, tree: PyTree) -> int | None:
+    """The common leading axis T of the leaves, None for an empty tree.
+
+    Raises:
+        ValueError: a leaf without a leading axis, with no tasks, or with another number of them than the first leaf.
+    """
+    count = None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        shape = jnp.shape(leaf)
+        name = jax.tree_util.keystr(path) or "the gradient"
+        if not shape or shape[0] == 0:
+            raise ValueError(
+                f"{function}: every leaf needs a leading axis of at least one task, {name} has shape {shape}"
+            )
+        if count is not None and shape[0] != count:
+            raise ValueError(
+                f"{function}: expected the same number of tasks in all leaves, {count}, {name} has shape {shape}"
+            )
+        count = shape[0]
+    return count
+
+
+def check_gramian(function: str, gramian: Any) -> Float[Array, "T T"]:
+    """The Gramian as an array of float32 or wider; ValueError unless it is square with at least one task."""
+    gramian = jnp.asarray(gramian)
+    if gramian.ndim != 2 or gramian.shape[0] != gramian.shape[1] or gramian.shape[0] == 0:
+        raise ValueError(f"{function}: gramian must have shape [T, T] with T of at least 1, got {gramian.shape}")
+    return gramian.astype(accumulator_dtype(gramian.dtype))
+
+
+def gramian(tree: PyTree) -> Float[Array, "T T"]:
+    """Inner products of the task gradients stacked in `tree`, in float32 or wider.
+
+    `G[i, j] = Re sum_leaves <g_i, g_j>`. Squares outside float32's range neither overflow nor
+    vanish together: where the trace leaves [1e-20, inf), the gradients are first scaled to bring their largest entry
+    into [1e-10, 1e10], and the result is a positive multiple of the Gramian that is still tiny or huge.
+
+    Args:
+        tree: leaves of shape `[T, ...]`, real or complex, with one T for all.
+
+    Returns:
+        The symmetric matrix `[T, T]`; all NaN where a gradient holds NaN or inf. `[0, 0]` for an empty tree.
+
+    Raises:
+        ValueError: leaves with different leading axes, or with none.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> gramian({"w": jnp.array([[1.0, 0.0], [-1.0, 1.0]]), "b": jnp.array([2.0, 0.0])}).tolist()
+        [[5.0, -1.0], [-1.0, 2.0]]
+    """
+    count = task_count("gramian", tree)
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    if count is None:
+        return jnp.zeros((0, 0), jnp.float32)
+    plain = sum(map(_inner_products, leaves), start=jnp.zeros((), jnp.float32))
+    trace = jnp.trace(plain)
+    in_range = (trace >= 1e-20) & jnp.isfinite(trace)
+    return lax.cond(in_range, lambda: plain, lambda: _rescaled_gramian(leaves).astype(plain.dtype))
+
+
+def _inner_products(leaf: Array) -> Float[Array, "T T"]:
+    """Re<g_i, g_j> of one leaf [T, ...], without a widened copy of it."""
+
+    def contract(x: Array) -> Array:
+        axes = tuple(range(1, x.ndim))
+        return lax.dot_general(
+            x,
+            x.conj(),
+            ((axes, axes), ((), ())),
+            precision=lax.Precision.HIGHEST,  # accelerators would otherwise round the factors to 8 or 11 bits
+            preferred_element_type=accumulator_dtype(x.dtype),
+        ).real
+
+    def contract_flat(x: Array) -> Array:
+        return contract(x.reshape(x.shape[0], -1))
+
+    # Contracted over several axes, a leaf is copied by XLA's CPU compiler; flattened, it would be gathered where it
+    # is sharded over the last of them.
+    return lax.platform_dependent(leaf, cpu=contract_flat, default=contract)
+
+
+def _rescaled_gramian(leaves: list[Array]) -> Float[Array, "T T"]:
+    """The Gramian with the largest entry of the gradients moved into [1e-10, 1e10], one row of products at a time."""
+    wide = [leaf.astype(accumulator_dtype(leaf.dtype)) for leaf in leaves]
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in wide]))
+    scale = jnp.where(largest == 0, 1.0, jnp.clip(largest, 1e-10, 1e10) / largest)
+
+    def products(leaf: Array) -> Array:
+        axes = tuple(range(1, leaf.ndim))
+        return lax.map(lambda row: jnp.sum((scale * leaf) * (scale * row.conj()), axis=axes).real, leaf)
+
+    return sum(map(products, wide), start=jnp.zeros((), jnp.float32))
+
+
+def combine(weights: Float[Array, " T"], tree: PyTree) -> PyTree:
+    """`sum_t weights[t] * leaf[t]` for each leaf `[T, ...]`, summed in float32 or wider, in the dtype of the leaf.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> combine(jnp.array([0.5, 2.0]), {"w": jnp.array([[1.0, 0.0], [-1.0, 1.0]])})["w"].tolist()
+        [-1.5, 2.0]
+    """
+
+    # Term by term: one fused pass that reads each gradient once, where a matrix product would widen a copy of the leaf.
+    def leaf_sum(leaf: Array) -> Array:
+        wide = accumulator_dtype(leaf.dtype)
+        terms = [weights[t] * leaf[t].astype(wide) for t in range(leaf.shape[0])]
+        return sum(terms[1:], start=terms[0]).astype(leaf.dtype)
+
+    return jax.tree.map(leaf_sum, tree)
+
+
+def stateful_weighted(
+    function: str, weighting: StatefulWeighting, initial_state: Callable[[], Any]
+) -> optax.GradientTransformationExtraArgs:
+    """The transformation of a weighting `(gramian, state) -> (weights, state)`; `function` names it in errors."""
+
+    def init(params: PyTree) -> Any:
+        del params
+        return initial_state()
+
+    def update(updates: PyTree, state: Any, params: PyTree = None, **extra_args: Any) -> tuple[PyTree, Any]:
+        del params, extra_args
+        if task_count(function, updates) is None:
+            return updates, state
+        products = gramian(updates)
+        weights, state = weighting(products, state)
+        # A weighting may ignore a task whose inner products are NaN; its gradient must not pass for a finite one.
+        weights = jnp.where(jnp.all(jnp.isfinite(products)), weights, jnp.nan)
+        return combine(weights, updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def weighted(function: str, weighting: Weighting) -> optax.GradientTransformationExtraArgs:
+    """The stateless transformation of a weighting `gramian -> weights`."""
+    return stateful_weighted(function, lambda products, state: (weighting(products), state), optax.EmptyState)
