@@ -46,6 +46,7 @@ class TrainState(NamedTuple):
         key: jax.Array | int = 0,
         model_state: PyTree = None,
         ema: bool = False,
+        mesh: Mesh | None = None,
     ) -> "TrainState":
         """The state before the first step.
 
@@ -58,6 +59,8 @@ class TrainState(NamedTuple):
             key: a PRNG key (typed or raw), or a seed.
             model_state: mutable variables of the model; the step then calls `loss_fn` with them.
             ema: keep an exponential moving average of the parameters; its decay is given to `make_train_step`.
+            mesh: place the state on this mesh: arrays already sharded over it stay as they are, all others are
+                replicated. Give the same mesh to `make_train_step`.
 
         Returns:
             A `TrainState` at step 0.
@@ -69,7 +72,7 @@ class TrainState(NamedTuple):
             0 {'w': Array([0., 0., 0.], dtype=float32)}
         """
         params = jax.tree.map(jnp.asarray, params)
-        return cls(
+        state = cls(
             step=jnp.zeros((), jnp.int32),
             params=_copy(params),
             opt_state=_copy(tx.init(params)),
@@ -78,6 +81,10 @@ class TrainState(NamedTuple):
             ema_params=_copy(params) if ema else None,
             skipped=jnp.zeros((), jnp.int32),
         )
+        if mesh is None:
+            return state
+        placed: TrainState = jax.jit(lambda s: s, out_shardings=jax.tree.map(lambda x: _on_mesh(x, mesh), state))(state)
+        return placed
 
 
 def make_train_step(
@@ -214,8 +221,7 @@ def _normalised(loss_fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any
             well_formed = False
         if not well_formed:
             raise TypeError(
-                f"make_train_step: loss_fn must return {expected} with metrics a dict, "
-                f"got {jax.tree.structure(result)}"
+                f"make_train_step: loss_fn must return {expected} with metrics a dict, got {jax.tree.structure(result)}"
             )
         return loss, (metrics, model_state)
 
@@ -254,6 +260,11 @@ def _jit(step: TrainStep, mesh: Mesh | None, state_sharding: PyTree, batch_shard
         out_shardings=(state_sharding, metrics_sharding),
         donate_argnums=donated,
     )
+
+
+def _on_mesh(leaf: jax.Array, mesh: Mesh) -> jax.sharding.Sharding:
+    sharded = isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh == mesh
+    return leaf.sharding if sharded else NamedSharding(mesh, PartitionSpec())
 
 
 def _typed_key(key: Any) -> jax.Array:

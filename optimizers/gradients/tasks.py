@@ -52,11 +52,12 @@ def per_task(*, sequential: bool = False) -> Callable[..., ValueAndGrad]:
                 (losses, pull_back), aux = jax.vjp(losses_of, params), None
             if jnp.ndim(losses) != 1:
                 raise ValueError(
-                    f"per_task: loss_fn must return the losses of the tasks as a vector [T], got shape {jnp.shape(losses)}"
+                    "per_task: loss_fn must return the losses of the tasks as a vector [T], "
+                    f"got shape {jnp.shape(losses)}"
                 )
             basis = jnp.eye(losses.shape[0], dtype=losses.dtype)
-            pull_back_one = lambda cotangent: pull_back(cotangent)[0]
-            jacobian = jax.lax.map(pull_back_one, basis) if sequential else jax.vmap(pull_back_one)(basis)
+            over_tasks = jax.lax.map if sequential else lambda function, rows: jax.vmap(function)(rows)
+            jacobian = over_tasks(lambda cotangent: pull_back(cotangent)[0], basis)
             return ((losses, aux) if has_aux else losses), jacobian
 
         return value_and_jacobian

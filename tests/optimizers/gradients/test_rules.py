@@ -23,7 +23,12 @@ def problem():
     return params, batch
 
 
-RULES = {"backprop": backprop, "accumulate": accumulate(3), "sam": sam(0.05), "sam(accumulate)": sam(inner=accumulate(2))}
+RULES = {
+    "backprop": backprop,
+    "accumulate": accumulate(3),
+    "sam": sam(0.05),
+    "sam(accumulate)": sam(inner=accumulate(2)),
+}
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -53,7 +58,9 @@ def test_accumulate_takes_strided_microbatches_and_folds_keys():
     (_, (total, draw, other_draw)), _ = accumulate(2)(loss_fn, has_aux=True)(1.0, jnp.arange(4.0), key, other=other)
     assert total == (0 + 2 + 1 + 3) / 2  # examples 0, 2 and 1, 3: the mean of the two sums
     for got, k in ((draw, key), (other_draw, other)):
-        np.testing.assert_allclose(got, np.mean([jax.random.uniform(jax.random.fold_in(k, i)) for i in range(2)]), rtol=1e-6)
+        np.testing.assert_allclose(
+            got, np.mean([jax.random.uniform(jax.random.fold_in(k, i)) for i in range(2)]), rtol=1e-6
+        )
 
 
 def test_accumulate_sums_half_precision_in_float32():
@@ -106,7 +113,9 @@ def test_per_task_is_the_jacobian(sequential, problem):
     chex.assert_trees_all_close((value, aux), losses(params, batch), rtol=1e-6)
     for task in range(3):
         expected = jax.grad(lambda p, t=task: losses(p, batch)[0][t])(params)
-        chex.assert_trees_all_close(jax.tree.map(lambda leaf, t=task: leaf[t], jacobian), expected, rtol=1e-6, atol=1e-6)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf, t=task: leaf[t], jacobian), expected, rtol=1e-6, atol=1e-6
+        )
 
 
 def test_per_task_runs_the_forward_pass_once(problem):
