@@ -12,15 +12,54 @@
 Everything is an ordinary JAX or Optax object and works without the rest.
 """
 
+from optimizers.adaptive import (
+    adam,
+    adamax,
+    adamw,
+    ademamix,
+    ademamix_alpha_schedule,
+    ademamix_b3_schedule,
+    normalized_weight_decay,
+    scale_by_adam,
+    scale_by_ademamix,
+    sgdw,
+)
+from optimizers.aggregation import (
+    dual_cone_projection_weights,
+    pcgrad,
+    pcgrad_weights,
+    upgrad,
+    upgrad_weights,
+)
+from optimizers.clipping import clip_by_global_norm
 from optimizers.gradients import GradientRule, accumulate, backprop, per_task, sam
+from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
 __all__ = [
     "GradientRule",
     "TrainState",
     "accumulate",
+    "adam",
+    "adamax",
+    "adamw",
+    "ademamix",
+    "ademamix_alpha_schedule",
+    "ademamix_b3_schedule",
     "backprop",
+    "clip_by_global_norm",
+    "dual_cone_projection_weights",
+    "lion",
     "make_train_step",
+    "normalized_weight_decay",
+    "pcgrad",
+    "pcgrad_weights",
     "per_task",
     "sam",
+    "scale_by_adam",
+    "scale_by_ademamix",
+    "scale_by_lion",
+    "sgdw",
+    "upgrad",
+    "upgrad_weights",
 ]

@@ -1,4 +1,4 @@
-"""Argument checks shared by the package: errors that name the function, the argument, what was expected and what came."""
+"""Argument checks shared by the package: errors name the function, the argument, what was expected and what came."""
 
 import math
 from collections.abc import Callable

@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from optimizers._checks import check_callable, check_positive_integer, check_range
+from optimizers._keys import typed_key
 from optimizers._trees import accumulator_dtype, global_norm
 from optimizers.gradients import GradientRule, accumulate, backprop
 
@@ -23,7 +24,8 @@ class TrainState(NamedTuple):
         step: number of the next step, int32 `[]`; counts skipped steps as well.
         params: the parameters, any pytree of arrays.
         opt_state: the state of the transformation.
-        key: a typed PRNG key; step `t` uses `jax.random.fold_in(key, t)`.
+        key: the data of a PRNG key, plain integers that any checkpoint format can hold; `loss_fn` receives the typed
+            key folded with `step`.
         model_state: mutable variables of the model, such as batch statistics, or None.
         ema_params: exponential moving average of the parameters, or None.
         skipped: number of steps skipped because their loss or gradient was not finite, int32 `[]`.
@@ -65,6 +67,9 @@ class TrainState(NamedTuple):
         Returns:
             A `TrainState` at step 0.
 
+        Raises:
+            ValueError: if `key` is not of JAX's default PRNG implementation.
+
         Example:
             >>> import jax.numpy as jnp, optax
             >>> state = TrainState.create(params={"w": jnp.zeros(3)}, tx=optax.sgd(0.1), key=0)
@@ -76,7 +81,7 @@ class TrainState(NamedTuple):
             step=jnp.zeros((), jnp.int32),
             params=_copy(params),
             opt_state=_copy(tx.init(params)),
-            key=_typed_key(key),
+            key=_copy(_key_data(key)),
             model_state=_copy(model_state),
             ema_params=_copy(params) if ema else None,
             skipped=jnp.zeros((), jnp.int32),
@@ -163,7 +168,7 @@ def make_train_step(
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         _check_state(state, ema_decay)
-        args = (batch, jax.random.fold_in(state.key, state.step), state.model_state)
+        args = (batch, jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.model_state)
         (value, (metrics, model_state)), grad = value_and_grad(state.params, *args, step=state.step)
         norm = global_norm(grad)
 
@@ -267,12 +272,13 @@ def _on_mesh(leaf: jax.Array, mesh: Mesh) -> jax.sharding.Sharding:
     return leaf.sharding if sharded else NamedSharding(mesh, PartitionSpec())
 
 
-def _typed_key(key: Any) -> jax.Array:
-    if isinstance(key, int):
-        return jax.random.key(key)
-    if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key):
-        return _copy(key)
-    return jax.random.wrap_key_data(jnp.array(key))
+def _key_data(key: jax.Array | int) -> jax.Array:
+    typed = typed_key(key)
+    if jax.random.key_impl(typed) != jax.random.key_impl(jax.random.key(0)):
+        raise ValueError(
+            f"TrainState.create: key must be of JAX's default PRNG implementation, got {jax.random.key_impl(typed)}"
+        )
+    return jax.random.key_data(typed)
 
 
 def _copy(tree: PyTree) -> PyTree:

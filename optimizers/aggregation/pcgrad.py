@@ -8,6 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from optimizers._keys import typed_key
 from optimizers.aggregation._gramian import check_gramian, stateful_weighted
 
 
@@ -98,18 +99,12 @@ def pcgrad(key: Array | int = 0) -> optax.GradientTransformationExtraArgs:
     Source: Yu, Kumar, Gupta, Levine, Hausman, Finn, "Gradient Surgery for Multi-Task Learning" (2020).
     """
 
-    def typed(key: Array | int) -> Array:
-        if isinstance(key, jax.Array) and (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim > 0):
-            return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-        return jax.random.key(key)
-
     def init() -> PCGradState:
-        return PCGradState(jax.random.key_data(typed(key)))
+        return PCGradState(jax.random.key_data(typed_key(key)))
 
     def weighting(gramian: Array, state: PCGradState) -> tuple[Array, PCGradState]:
-        following, current = jax.random.split(
-            jax.random.wrap_key_data(state.key_data, impl=jax.random.key_impl(typed(key)))
-        )
+        carried = jax.random.wrap_key_data(state.key_data, impl=jax.random.key_impl(typed_key(key)))
+        following, current = jax.random.split(carried)
         return pcgrad_weights(gramian, current), PCGradState(jax.random.key_data(following))
 
     return stateful_weighted("pcgrad", weighting, init)
