@@ -37,6 +37,27 @@ def noise_bits(shape: tuple[int, ...], step: jax.Array, stream: int) -> jax.Arra
     return _mix(index ^ first, second)
 
 
+def _round_to_bfloat16(x: jax.Array, noise: jax.Array) -> jax.Array:
+    """The half of the word that is cut off plus 16 random bits carries into the other half with its probability."""
+    bits = lax.bitcast_convert_type(x, jnp.uint32) + (noise >> 16)
+    rounded = lax.bitcast_convert_type(bits & jnp.uint32(0xFFFF0000), jnp.float32)
+    # The conversion, exact here, is where XLA writes the result to memory. Bits assembled into bfloat16 would be
+    # recomputed wherever they are read, from the old moment, which must then be copied.
+    return jnp.where(jnp.isnan(x), x, rounded).astype(jnp.bfloat16)
+
+
+def _round_to_float16(x: jax.Array, noise: jax.Array) -> jax.Array:
+    """The same with the 13 bits that float16 lacks, and in multiples of 2**-24 below float16's normal numbers."""
+    bits = lax.bitcast_convert_type(x, jnp.uint32)
+    magnitude = (bits & 0x7FFFFFFF) + (noise >> (32 - _F32_MANTISSA_OVER_F16))
+    normal = jnp.minimum((magnitude >> _F32_MANTISSA_OVER_F16) - jnp.uint32(_F32_EXPONENT_OVER_F16), _F16_INFINITY)
+    uniform = (noise >> 8).astype(jnp.float32) * 2.0**-24
+    subnormal = jnp.floor(jnp.minimum(jnp.abs(x), 1.0) * 2.0**24 + uniform).astype(jnp.uint32)
+    kept = jnp.where(jnp.abs(x) < 2.0**-14, subnormal, normal) | ((bits >> 16) & 0x8000)
+    rounded = lax.bitcast_convert_type(kept.astype(jnp.uint16), jnp.float16)
+    return jnp.where(jnp.isnan(x), jnp.array(jnp.nan, jnp.float16), rounded)
+
+
 def stochastic_round(x: jax.Array, dtype: jnp.dtype, noise: jax.Array) -> jax.Array:
     """`x` in bfloat16 or float16, up or down with the probability that makes the expectation `x`.
 
@@ -48,26 +69,21 @@ def stochastic_round(x: jax.Array, dtype: jnp.dtype, noise: jax.Array) -> jax.Ar
     Returns:
         The rounded numbers [...]; a number that `dtype` holds exactly is returned as it is.
     """
-    x = x.astype(jnp.float32)
+    to_half = _round_to_bfloat16 if dtype == jnp.bfloat16 else _round_to_float16
+    return to_half(x.astype(jnp.float32), noise)
+
+
+def round_to_nearest(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """`x.astype(dtype)` that fuses with what reads it: for bfloat16 from integer operations, ties to even.
+
+    XLA's CPU compiler writes the result of a conversion to bfloat16 to memory; of integer operations it does not.
+    """
+    if dtype != jnp.bfloat16 or x.dtype != jnp.float32:
+        return x.astype(dtype)
     bits = lax.bitcast_convert_type(x, jnp.uint32)
-    sign, magnitude = (bits >> 16) & 0x8000, bits & 0x7FFFFFFF
-    if dtype == jnp.bfloat16:
-        # The discarded half of the word plus 16 random bits carries into the kept half with the right probability.
-        kept = (magnitude + (noise >> 16)) >> 16
-        quiet_nan = 0x7FC0
-    else:
-        normal = ((magnitude + (noise >> (32 - _F32_MANTISSA_OVER_F16))) >> _F32_MANTISSA_OVER_F16) - jnp.uint32(
-            _F32_EXPONENT_OVER_F16
-        )
-        # Below 2**-14 float16 is a multiple of 2**-24, and its bits are that multiple.
-        uniform = (noise >> 8).astype(jnp.float32) * 2.0**-24
-        subnormal = jnp.floor(jnp.minimum(jnp.abs(x), 1.0) * 2.0**24 + uniform).astype(jnp.uint32)
-        kept = jnp.where(jnp.abs(x) < 2.0**-14, subnormal, jnp.minimum(normal, _F16_INFINITY))
-        quiet_nan = 0x7E00
-    kept = jnp.where(jnp.isnan(x), jnp.uint32(quiet_nan), kept)
-    # Assembled from bits: a pair of conversions the compiler would cancel, and the update would not read what was
-    # stored.
-    return lax.bitcast_convert_type((sign | kept).astype(jnp.uint16), dtype)
+    kept = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    kept = jnp.where(jnp.isnan(x), jnp.uint32(0x7FC0), kept)
+    return lax.bitcast_convert_type(kept.astype(jnp.uint16), jnp.bfloat16)
 
 
 def store(x: jax.Array, dtype: jnp.dtype, step: jax.Array, stream: int) -> jax.Array:

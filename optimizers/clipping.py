@@ -5,10 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from optimizers._checks import check_range
-from optimizers._moments import TINY, wide_scalar
+from optimizers._moments import TINY, real_dtype, wide_scalar
+from optimizers._rounding import round_to_nearest
 from optimizers._trees import PyTree, accumulator_dtype, global_norm
+
+
+def _own_reading(g: jax.typing.ArrayLike) -> jax.Array:
+    g = jnp.asarray(g)
+    return g if g.dtype == accumulator_dtype(g.dtype) else lax.optimization_barrier(g)
 
 
 def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransformationExtraArgs:
@@ -53,13 +60,15 @@ def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransfo
         updates: PyTree, state: optax.EmptyState, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, optax.EmptyState]:
         del params, extra_args
-        norm = global_norm(updates)
+        # Behind a barrier the norm has its own conversion of 16-bit leaves; a shared one would be written to memory.
+        norm = global_norm(jax.tree.map(_own_reading, updates))
         factor = jnp.minimum(1.0, wide_scalar(max_norm) / jnp.maximum(norm, TINY))
         factor = jnp.where(jnp.isfinite(norm), factor, jnp.nan)
 
-        def leaf(g: jax.Array) -> jax.Array:
+        def leaf(g: jax.typing.ArrayLike) -> jax.Array:
+            g = jnp.asarray(g)
             wide = accumulator_dtype(g.dtype)
-            return (g.astype(wide) * factor.astype(wide)).astype(g.dtype)
+            return round_to_nearest(g.astype(wide) * factor.astype(real_dtype(wide)), g.dtype)
 
         return jax.tree.map(leaf, updates), state
 
