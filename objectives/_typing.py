@@ -1,0 +1,14 @@
+"""Array and scalar types of the signatures; shapes are written with jaxtyping and checked at run time in the tests."""
+
+from typing import TypeAlias
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Integer, Num, Real
+
+Array: TypeAlias = jax.Array
+ArrayLike: TypeAlias = jax.Array | np.ndarray
+Scalar: TypeAlias = int | float | np.number | Num[ArrayLike, ""]
+"""A float hyperparameter: a Python or NumPy number, or a (possibly traced) array of rank 0."""
+
+__all__ = ["Array", "ArrayLike", "Bool", "Float", "Integer", "Real", "Scalar"]
