@@ -6,10 +6,7 @@ ENV := .venv/$(VERSION)
 BIN := $(ENV)/bin
 ARGS ?=
 
-export JAX_PLATFORMS ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo cpu)
-export PYTHONPATH := $(CURDIR)
-
-.PHONY: help train test test-latest lint types bench docs notebooks golden clean
+.PHONY: help train test test-latest .test-latest lint types bench docs notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
