@@ -27,7 +27,9 @@ def check_range(
     open_low: bool = False,
     open_high: bool = False,
 ) -> None:
-    """Raise ValueError when a concrete `value` lies outside the interval; traced values and schedules pass."""
+    """Raise when a concrete `value` is no number or lies outside the interval; traced values and schedules pass."""
+    if not (value is None or callable(value) or isinstance(value, int | float | np.number | np.ndarray | jax.Array)):
+        raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
     number = concrete(value)
     if number is None:
         return
