@@ -35,7 +35,7 @@ bench: $(ENV)/.bench  ## ratios against the peers, in one run (ARGS='--list')
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(ENV)/.docs  ## the site, into build/docs
-	$(BIN)/mkdocs build --strict --site-dir build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/docs
 
 notebooks: $(ENV)/.notebooks  ## execute the notebooks, into build/notebooks
 	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/notebooks notebooks/*.ipynb
