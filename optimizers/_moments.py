@@ -62,6 +62,7 @@ def zeros_for(params: PyTree, dtype: Any = None, *, real: bool = False) -> PyTre
 
 def bias_correction(decay: Any, step: jax.Array) -> Any:
     """1 - decay**step without the cancellation that costs float32 half its digits; NaN for an array of 1 or more."""
+    step = step.astype(jnp.result_type(float))  # strongly typed, so that a float32 schedule does not narrow float64
     if isinstance(decay, int | float):
         return -jnp.expm1(step * (math.log(decay) if decay > 0 else -math.inf))
     decay = jnp.asarray(decay)

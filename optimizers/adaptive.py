@@ -241,7 +241,8 @@ def adamw(
         decouple_lr: Whether the decay is free of the learning rate. λ is then per step: 1e-4, not 1e-1.
 
     Returns:
-        An Optax transformation; `update` needs `params`.
+        An Optax transformation; `update` needs `params`. With 16-bit parameters `optax.inject_hyperparams` needs
+        `hyperparam_dtype=jnp.float32`: it stores hyperparameters in the parameters' dtype, and bfloat16 makes 0.999 a 1.
 
     Raises:
         ValueError: A concrete hyperparameter is out of range.
@@ -496,7 +497,7 @@ def ademamix_alpha_schedule(alpha: float, warmup_steps: int) -> optax.Schedule:
     steps = check_positive_integer("ademamix_alpha_schedule", "warmup_steps", warmup_steps)
 
     def schedule(count: jax.typing.ArrayLike) -> jax.Array:
-        return alpha * jnp.minimum((jnp.asarray(count) + 1) / steps, 1.0)
+        return alpha * jnp.minimum((jnp.asarray(count, float) + 1) / steps, 1.0)
 
     return schedule
 
@@ -534,7 +535,7 @@ def ademamix_b3_schedule(b3: float, b_start: float, warmup_steps: int) -> optax.
     log_start, log_end = math.log(b_start), math.log(b3)
 
     def schedule(count: jax.typing.ArrayLike) -> jax.Array:
-        part = jnp.minimum((jnp.asarray(count) + 1) / steps, 1.0)
+        part = jnp.minimum((jnp.asarray(count, float) + 1) / steps, 1.0)
         return jnp.minimum(jnp.exp(log_start * log_end / ((1 - part) * log_end + part * log_start)), b3)
 
     return schedule

@@ -1,0 +1,66 @@
+"""Optax's own contract suite, which ships in its wheel, over our transformations.
+
+The suite is read from the installed package, its tables of optimizers and its factory lookup replaced by ours; every test
+from `class ContribTest` on is Optax's, word for word.
+"""
+
+import importlib.util
+import pathlib
+
+import optax
+import pytest
+
+import optimizers
+
+# Third-party test code: its deprecations are not ours.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+MARKER = "class ContribTest("
+NAMES = ("_MAIN_OPTIMIZERS_UNDER_TEST", "_ALL_OPTIMIZERS_UNDER_TEST", "_get_opt_factory")
+
+
+def clipped_adamw(learning_rate: optax.ScalarOrSchedule, max_norm=1.0):
+    return optax.chain(optimizers.clip_by_global_norm(max_norm), optimizers.adamw(learning_rate))
+
+
+def half_adamw(learning_rate: optax.ScalarOrSchedule, weight_decay=1e-4):
+    return optimizers.adamw(learning_rate, weight_decay=weight_decay, mu_dtype="bfloat16", nu_dtype="bfloat16")
+
+
+FACTORIES = {
+    "adam": (optimizers.adam, 1e-2),
+    "adamw": (optimizers.adamw, 1e-2),
+    "adamax": (optimizers.adamax, 1e-2),
+    "ademamix": (optimizers.ademamix, 1e-3),
+    "lion": (optimizers.lion, 1e-3),
+    "sgdw": (optimizers.sgdw, 1e-3),
+    "clipped_adamw": (clipped_adamw, 1e-2),
+    "half_adamw": (half_adamw, 1e-2),
+}
+
+
+def _contrib_test():
+    contrib = importlib.util.find_spec("optax.contrib")
+    path = pathlib.Path(contrib.submodule_search_locations[0]) / "_common_test.py"
+    head, found, body = path.read_text(encoding="utf-8").partition(MARKER)
+    missing = [name for name in NAMES if name not in head]
+    if not found or missing:
+        raise RuntimeError(f"optax {optax.__version__}: {path} has no {MARKER!r} or lacks {missing}")
+    namespace = {"__name__": __name__, "__file__": str(path)}
+    exec(compile(head, str(path), "exec"), namespace)
+    under_test = tuple(
+        {"opt_name": name, "opt_kwargs": {"learning_rate": rate}, "wrapper_name": None, "wrapper_kwargs": None}
+        for name, (_, rate) in FACTORIES.items()
+    )
+    namespace.update(dict.fromkeys(NAMES[:2], under_test), _get_opt_factory=lambda name: FACTORIES[name][0])
+    exec(compile(MARKER + body, str(path), "exec"), namespace)
+    return namespace["ContribTest"]
+
+
+ContribTest = _contrib_test()
+
+
+def test_the_suite_is_whole():
+    """Eight tests in Optax 0.2.8, each generated for every one of our factories."""
+    names = [name for name in dir(ContribTest) if name.startswith("test_")]
+    assert len(names) >= 16 * len(FACTORIES)
