@@ -17,8 +17,11 @@ from jaxtyping import Array, Float
 from optimizers._trees import PyTree, accumulator_dtype
 
 Weighting = Callable[[Array], Array]
-RandomWeighting = Callable[[Array, Array], Array]
 StatefulWeighting = Callable[[Array, Any], tuple[Array, Any]]
+
+# Up to so many tasks their weighted sum is written out: one pass that reads each gradient once and fuses with what
+# follows. A matrix product, which widens a copy of 16-bit leaves, compiles faster for many.
+_FEW_TASKS = 16
 
 
 def task_count(function: str, tree: PyTree) -> int | None:
@@ -54,15 +57,14 @@ def check_gramian(function: str, gramian: Any) -> Float[Array, "T T"]:
 def gramian(tree: PyTree) -> Float[Array, "T T"]:
     """Inner products of the task gradients stacked in `tree`, in float32 or wider.
 
-    `G[i, j] = Re sum_leaves <g_i, g_j>`. Squares outside float32's range neither overflow nor
-    vanish together: where the trace leaves [1e-20, inf), the gradients are first scaled to bring their largest entry
-    into [1e-10, 1e10], and the result is a positive multiple of the Gramian that is still tiny or huge.
+    `G[i, j] = Re sum_leaves <g_i, g_j>`. Squares must fit the dtype: in float32, gradients of norm below 1e-19 count as
+    zero, and above 1e19 the result is inf, which the aggregators turn into NaN.
 
     Args:
         tree: leaves of shape `[T, ...]`, real or complex, with one T for all.
 
     Returns:
-        The symmetric matrix `[T, T]`; all NaN where a gradient holds NaN or inf. `[0, 0]` for an empty tree.
+        The symmetric matrix `[T, T]`; NaN or inf where a gradient holds them. `[0, 0]` for an empty tree.
 
     Raises:
         ValueError: leaves with different leading axes, or with none.
@@ -76,10 +78,7 @@ def gramian(tree: PyTree) -> Float[Array, "T T"]:
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     if count is None:
         return jnp.zeros((0, 0), jnp.float32)
-    plain = sum(map(_inner_products, leaves), start=jnp.zeros((), jnp.float32))
-    trace = jnp.trace(plain)
-    in_range = (trace >= 1e-20) & jnp.isfinite(trace)
-    return lax.cond(in_range, lambda: plain, lambda: _rescaled_gramian(leaves).astype(plain.dtype))
+    return sum(map(_inner_products, leaves), start=jnp.zeros((), jnp.float32))
 
 
 def _inner_products(leaf: Array) -> Float[Array, "T T"]:
@@ -103,19 +102,6 @@ def _inner_products(leaf: Array) -> Float[Array, "T T"]:
     return lax.platform_dependent(leaf, cpu=contract_flat, default=contract)
 
 
-def _rescaled_gramian(leaves: list[Array]) -> Float[Array, "T T"]:
-    """The Gramian with the largest entry of the gradients moved into [1e-10, 1e10], one row of products at a time."""
-    wide = [leaf.astype(accumulator_dtype(leaf.dtype)) for leaf in leaves]
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in wide]))
-    scale = jnp.where(largest == 0, 1.0, jnp.clip(largest, 1e-10, 1e10) / largest)
-
-    def products(leaf: Array) -> Array:
-        axes = tuple(range(1, leaf.ndim))
-        return lax.map(lambda row: jnp.sum((scale * leaf) * (scale * row.conj()), axis=axes).real, leaf)
-
-    return sum(map(products, wide), start=jnp.zeros((), jnp.float32))
-
-
 def combine(weights: Float[Array, " T"], tree: PyTree) -> PyTree:
     """`sum_t weights[t] * leaf[t]` for each leaf `[T, ...]`, summed in float32 or wider, in the dtype of the leaf.
 
@@ -125,10 +111,13 @@ def combine(weights: Float[Array, " T"], tree: PyTree) -> PyTree:
         [-1.5, 2.0]
     """
 
-    # Term by term: one fused pass that reads each gradient once, where a matrix product would widen a copy of the leaf.
     def leaf_sum(leaf: Array) -> Array:
+        leaf = jnp.asarray(leaf)
         wide = accumulator_dtype(leaf.dtype)
-        terms = [weights[t] * leaf[t].astype(wide) for t in range(leaf.shape[0])]
+        count = leaf.shape[0]
+        if count > _FEW_TASKS:
+            return jnp.tensordot(weights, leaf.astype(wide), axes=1, precision=lax.Precision.HIGHEST).astype(leaf.dtype)
+        terms = [weights[t] * lax.index_in_dim(leaf, t, keepdims=False).astype(wide) for t in range(count)]
         return sum(terms[1:], start=terms[0]).astype(leaf.dtype)
 
     return jax.tree.map(leaf_sum, tree)

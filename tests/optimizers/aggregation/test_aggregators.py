@@ -1,0 +1,233 @@
+"""What every aggregator owes: one table, held to the properties of its method and to the conventions of optax."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from optimizers.aggregation import pcgrad, pcgrad_weights, upgrad, upgrad_weights
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    make: Callable
+    exact: Callable  # gramian -> weights, with as little regularization as the method allows
+    total: Callable  # T -> the aggregate of gradients that do not conflict, as a multiple of their mean
+    non_conflicting_tasks: int  # up to so many tasks the aggregate conflicts with none
+    permutation_tasks: int  # up to so many tasks their order does not matter (beyond, only on average)
+
+
+AGGREGATORS = {
+    "pcgrad": Aggregator(pcgrad, lambda g: pcgrad_weights(g, jax.random.key(0)), lambda t: t, 2, 2),
+    "upgrad": Aggregator(upgrad, lambda g: upgrad_weights(g, norm_eps=0.0, reg_eps=1e-12), lambda t: 1, 99, 99),
+}
+SIZES = (2, 5)
+
+every = pytest.mark.parametrize("name", AGGREGATORS)
+
+
+def conflicting(tasks, size=7):
+    gradients = np.random.default_rng(10 * tasks).standard_normal((tasks, size))
+    return gradients - 0.9 * gradients.mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def aggregate():
+    """(name, gradients [T, P]) -> aggregate [P] in float64; one compilation per name and T."""
+    compiled = {name: jax.jit(aggregator.exact) for name, aggregator in AGGREGATORS.items()}
+
+    def call(name, gradients):
+        with jax.enable_x64(True):
+            return np.asarray(compiled[name](jnp.asarray(gradients @ gradients.T))) @ gradients
+
+    return call
+
+
+@functools.cache
+def jitted(name):
+    return jax.jit(AGGREGATORS[name].make().update)
+
+
+def update(name, gradients):
+    return jitted(name)(gradients, AGGREGATORS[name].make().init(None))[0]
+
+
+@every
+@pytest.mark.parametrize("tasks", SIZES)
+def test_gradients_that_agree_are_averaged_or_summed(name, tasks, aggregate):
+    gradients = np.abs(conflicting(tasks))
+    total = AGGREGATORS[name].total(tasks)
+    np.testing.assert_allclose(aggregate(name, gradients), total * gradients.mean(axis=0), rtol=1e-10)
+
+
+@every
+@pytest.mark.parametrize("tasks", SIZES)
+def test_aggregate_conflicts_with_no_task(name, tasks, aggregate):
+    if tasks > AGGREGATORS[name].non_conflicting_tasks:
+        return
+    gradients = conflicting(tasks)
+    assert (gradients @ gradients.T).min() < -0.1
+    assert (gradients @ aggregate(name, gradients)).min() > -1e-9
+
+
+@every
+@pytest.mark.parametrize("tasks", SIZES)
+def test_order_of_the_tasks_does_not_matter(name, tasks, aggregate):
+    if tasks > AGGREGATORS[name].permutation_tasks:
+        return
+    gradients = conflicting(tasks)
+    np.testing.assert_allclose(aggregate(name, gradients[::-1]), aggregate(name, gradients), rtol=1e-8)
+
+
+@every
+@pytest.mark.parametrize("tasks", SIZES)
+def test_linear_under_scaling_of_the_gradients(name, tasks, aggregate):
+    """A(diag(c) J) is linear in c > 0: the value at c + d is the sum of the values at c and d."""
+    gradients = conflicting(tasks)
+    c, d = np.random.default_rng(1).uniform(0.1, 3.0, (2, tasks, 1))
+    total = aggregate(name, (c + d) * gradients)
+    np.testing.assert_allclose(total, aggregate(name, c * gradients) + aggregate(name, d * gradients), atol=1e-7)
+
+
+@every
+def test_one_task_is_kept(name):
+    np.testing.assert_allclose(update(name, jnp.array([[3.0, -4.0]])), [3.0, -4.0], rtol=1e-6)
+
+
+@every
+def test_zero_gradients_give_zero_and_leave_the_others(name):
+    np.testing.assert_array_equal(update(name, np.zeros((3, 4))), np.zeros(4))
+    gradients = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [-1.0, 1.0, 0.0, 0.0]])
+    expected = AGGREGATORS[name].total(3) / 3 * np.array([0.5, 1.5, 0.0, 0.0])
+    np.testing.assert_allclose(update(name, gradients), expected, atol=3e-4)  # reg_eps
+
+
+@every
+def test_opposite_gradients_cancel_and_equal_ones_agree(name):
+    gradient = np.array([3.0, -4.0], np.float32)
+    np.testing.assert_allclose(update(name, np.stack([gradient, -gradient])), [0.0, 0.0], atol=1e-5)
+    expected = AGGREGATORS[name].total(2) * gradient
+    np.testing.assert_allclose(update(name, np.stack([gradient] * 2)), expected, rtol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20])
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_nan_inf_and_overflowing_squares_give_nan_everywhere(name, bad, tasks):
+    gradients = np.ones((tasks, 4), np.float32)
+    gradients[-1, 2] = bad
+    assert np.isnan(update(name, gradients)).all()
+
+
+@every
+@pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-36])
+def test_gradients_whose_squares_vanish_are_averaged_or_summed(name, scale):
+    gradients = np.array([[1.0, 0.0], [-1.0, 1.0]], np.float32) * np.float32(scale)
+    expected = AGGREGATORS[name].total(2) * gradients.mean(axis=0)
+    np.testing.assert_allclose(update(name, gradients), expected, rtol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("scale", [1e-1, 1e18])
+def test_scale_within_range_only_scales_the_result(name, scale):
+    gradients = np.array([[1.0, 0.0], [-1.0, 1.0]], np.float32)
+    scaled = update(name, gradients * np.float32(scale))
+    np.testing.assert_allclose(scaled, scale * update(name, gradients), rtol=1e-5)
+
+
+@every
+def test_tree_gives_the_flat_result_in_the_dtype_of_each_leaf(name):
+    flat = jnp.asarray(conflicting(3, 12), jnp.float32)
+    flat = flat.at[:, :4].set(flat[:, :4].astype(jnp.bfloat16).astype(jnp.float32))
+    flat = flat.at[:, 4:8].set(flat[:, 4:8].astype(jnp.float16).astype(jnp.float32))
+    tree = {
+        "bfloat16": flat[:, :4].astype(jnp.bfloat16),
+        "float16": flat[:, 4:8].reshape(3, 2, 2).astype(jnp.float16),
+        "float32": [flat[:, 8:11], flat[:, 11]],
+        "none": None,
+        "zero_size": jnp.zeros((3, 0, 2)),
+        "masked": optax.MaskedNode(),
+    }
+    whole, parts = update(name, flat), update(name, tree)
+    assert jax.tree.structure(parts) == jax.tree.structure(tree)
+    assert jax.tree.map(lambda x: (x.dtype, x.shape), parts) == jax.tree.map(lambda x: (x.dtype, x.shape[1:]), tree)
+    np.testing.assert_allclose(parts["bfloat16"].astype(jnp.float32), whole[:4], rtol=2**-8)
+    np.testing.assert_allclose(parts["float16"].astype(jnp.float32).ravel(), whole[4:8], rtol=2**-10)
+    np.testing.assert_allclose(parts["float32"][0], whole[8:11], rtol=1e-5)
+    np.testing.assert_allclose(parts["float32"][1], whole[11], rtol=1e-5)
+
+
+@every
+def test_empty_tree_passes(name):
+    assert update(name, {}) == {}
+    assert update(name, {"a": None}) == {"a": None}
+
+
+@every
+@pytest.mark.parametrize(
+    "tree", [jnp.ones(()), {"a": jnp.ones((2, 3)), "b": jnp.ones((3, 2))}, {"a": jnp.ones((0, 2))}]
+)
+def test_leaves_without_a_common_task_axis_are_an_error_that_names_the_function(name, tree):
+    with pytest.raises(ValueError, match=rf"^{name}: .* has shape"):
+        update(name, tree)
+
+
+@every
+def test_is_the_first_link_of_a_chain_compiled_once(name, compiled):
+    params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
+    transformation = optax.chain(AGGREGATORS[name].make(), optax.adamw(1e-3))
+
+    @jax.jit
+    def chained(params, state, gradients):
+        updates, state = transformation.update(gradients, state, params, value=jnp.float32(1.0))
+        return optax.apply_updates(params, updates), state
+
+    gradients = {"w": jnp.stack([jnp.ones((2, 3)), -0.5 * jnp.ones((2, 3))]), "b": jnp.ones((2, 3))}
+    state = transformation.init(params)
+    compiled.clear()
+    first, state = chained(params, state, gradients)
+    second, state = chained(first, state, gradients)
+    assert [x for x in compiled if "chained" in x] == ["jit(chained)"]
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), second) == jax.tree.map(lambda x: (x.shape, x.dtype), params)
+    np.testing.assert_allclose(first["b"], -1e-3, rtol=1e-4)  # Adam's first step is the sign of the aggregate
+
+
+@every
+def test_scan_and_vmap_equal_the_loop(name):
+    transformation = AGGREGATORS[name].make()
+    gradients = jnp.asarray(np.stack([conflicting(3), conflicting(3)[::-1] ** 3]), jnp.float32)
+    state = transformation.init(None)
+    together, _ = jax.jit(jax.vmap(transformation.update, in_axes=(0, None)))(gradients, state)
+    for one, alone in zip(together, gradients, strict=True):
+        np.testing.assert_allclose(one, jitted(name)(alone, state)[0], rtol=1e-4, atol=1e-6)
+    last, scanned = jax.lax.scan(lambda s, g: transformation.update(g, s)[::-1], state, gradients)
+    for one, alone in zip(scanned, gradients, strict=True):
+        expected, state = jitted(name)(alone, state)
+        np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-6)
+    assert jax.tree.map(np.array_equal, last, state) == jax.tree.map(lambda _: True, state)
+
+
+@every
+def test_sharded_gradients_give_the_unsharded_update(name):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    gradients = {"w": jnp.asarray(conflicting(3, 32), jnp.float32).reshape(3, 2, 16)}
+    shard = jax.device_put(gradients, NamedSharding(mesh, PartitionSpec(None, None, "data")))
+    expected, got = update(name, gradients)["w"], update(name, shard)["w"]
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    assert got.sharding.shard_shape(got.shape) == (2, 2)
+
+
+@every
+def test_lowers_for_every_platform(name):
+    transformation = AGGREGATORS[name].make()
+    exported = jax.export.export(jax.jit(transformation.update), platforms=["cpu", "cuda", "tpu"])(
+        jax.ShapeDtypeStruct((3, 4, 5), jnp.float32), transformation.init(None)
+    )
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    assert "callback" not in exported.mlir_module()
