@@ -295,7 +295,7 @@ def copy_program(moved: int) -> Program:
     It is one flat donated array times a number known only at run time. XLA's own copy runs on one core on CPU, and a
     copy to another place reads the lines it overwrites; neither is a limit for an update in place, and this is.
     """
-    words = jnp.ones((max(1, moved // 8),), jnp.float32)
+    words = jnp.array(np.ones(max(1, moved // 8), np.float32))
     return Program(lambda carry, one: carry * one, (jnp.float32(1.0),), words)
 
 
@@ -371,7 +371,7 @@ def _relative_difference(ours: Any, peer: Any) -> float:
 
 def _wake_compiler() -> None:
     """Compile something, so that the first program measured does not pay for starting the compiler."""
-    jax.block_until_ready(jax.jit(lambda x: x + 1)(jnp.zeros(())))
+    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.float32(0)))
 
 
 @contextmanager
