@@ -67,8 +67,8 @@ def hyperparameter(
     name: str,
     value: Any,
     dtype: np.dtype,
-    low: float = -math.inf,
-    high: float = math.inf,
+    low: int | float = -math.inf,
+    high: int | float = math.inf,
     *,
     open_low: bool = False,
 ) -> Any:
