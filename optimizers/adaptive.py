@@ -242,7 +242,7 @@ def adamw(
 
     Returns:
         An Optax transformation; `update` needs `params`. With 16-bit parameters `optax.inject_hyperparams` needs
-        `hyperparam_dtype=jnp.float32`: it stores hyperparameters in the parameters' dtype, and bfloat16 makes 0.999 a 1.
+        `hyperparam_dtype=jnp.float32`: it stores them in the parameters' dtype, and bfloat16 makes 0.999 a 1.
 
     Raises:
         ValueError: A concrete hyperparameter is out of range.

@@ -28,8 +28,8 @@ def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransfo
     reads the gradient: no clipped copy of the tree is written. (Optax divides every element by the norm, and the
     compiler keeps the result of a division in memory.) The norm is accumulated in float32 or wider.
 
-    An infinite or NaN gradient, or a norm above 1.8e19, whose square overflows float32, makes *every* update NaN, never a
-    plausible number. The train step's `skip_nonfinite` looks at the norm and skips all three; `optax.apply_if_finite`
+    An infinite or NaN gradient, or a norm above 1.8e19, whose square overflows float32, makes *every* update NaN, never
+    a plausible number. The train step's `skip_nonfinite` looks at the norm and skips all three; `optax.apply_if_finite`
     looks at the gradient and skips the first two.
 
     Args:

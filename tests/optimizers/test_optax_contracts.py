@@ -1,7 +1,7 @@
 """Optax's own contract suite, which ships in its wheel, over our transformations.
 
-The suite is read from the installed package, its tables of optimizers and its factory lookup replaced by ours; every test
-from `class ContribTest` on is Optax's, word for word.
+The suite is read from the installed package, its tables of optimizers and its factory lookup replaced by ours; every
+test from `class ContribTest` on is Optax's, word for word.
 """
 
 import importlib.util
