@@ -1,0 +1,1 @@
+"""What the two packages are measured with: `python -m benchmarks` times them, `python -m benchmarks.train` trains."""

@@ -1,0 +1,6 @@
+"""`python -m benchmarks.train`."""
+
+from benchmarks.train.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,16 @@
+"""The tasks: real data that ships inside a package, a small Flax model, a loss and test metrics.
+
+| file | what |
+|---|---|
+| `digits.py` | handwritten digits (scikit-learn's UCI digits), a small convolutional network |
+| `text.py` | the next byte of the English in Python's own `pydoc_data.topics`, a small transformer |
+| `multitask.py` | digits again: class, parity and reconstruction from one trunk, three losses that pull apart |
+| `common.py` | what they share: the `Task` itself, layers, sampling, calling an objective by the names of its arrays |
+"""
+
+from collections.abc import Callable
+
+from benchmarks.train.tasks import digits, multitask, text
+from benchmarks.train.tasks.common import Task
+
+TASKS: dict[str, Callable[[], Task]] = {"digits": digits.load, "text": text.load, "multitask": multitask.load}

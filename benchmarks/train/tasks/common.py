@@ -1,0 +1,192 @@
+"""What a task is, and the pieces that the tasks share."""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import objectives
+from benchmarks.train.catalogue import required_arrays
+from benchmarks.train.errors import UsageError
+
+Arrays = dict[str, Any]
+Objective = partial[jax.Array]
+LossFn = Callable[[Any, Arrays, jax.Array], tuple[jax.Array, Arrays]]
+
+
+HE = nn.initializers.he_uniform()  # uniform: a truncated normal takes longer to compile
+
+
+class Metric(NamedTuple):
+    """How a test metric is shown."""
+
+    name: str
+    title: str
+    scale: float
+    digits: int
+    unit: str
+    higher_is_better: bool
+
+
+class Defaults(NamedTuple):
+    """What a task does when it is told nothing."""
+
+    seeds: int
+    steps: int
+    batch: int
+    learning_rate: float
+    entries: tuple[dict[str, str], ...]
+
+
+class Task(NamedTuple):
+    """Data, model, loss and metrics.
+
+    Attributes:
+        name: what `--task` calls it.
+        about: one line for the reports.
+        train: training arrays, and `test`: held-out arrays.
+        init: key -> parameters.
+        sample: (training arrays, key, step, batch size) -> batch. A function of these alone, so that a resumed run
+            sees the batches of one that was not stopped.
+        loss: (objective, whether the tasks' losses stay apart) -> `loss_fn(params, batch, key)`.
+        evaluate: (objective, params, test arrays) -> test metrics, the first the one that matters.
+        metrics: how these are shown, in order.
+        defaults: what is done when nothing is asked for.
+        examples: how many training examples there are; the largest batch.
+        losses: how many losses it has.
+    """
+
+    name: str
+    about: str
+    train: Arrays
+    test: Arrays
+    init: Callable[[jax.Array], Any]
+    sample: Callable[[Arrays, jax.Array, jax.Array, int], Arrays]
+    loss: Callable[[Objective, bool], LossFn]
+    evaluate: Callable[[Objective, Any, Arrays], Arrays]
+    metrics: tuple[Metric, ...]
+    defaults: Defaults
+    examples: int
+    losses: int = 1
+
+    def digest(self) -> str:
+        """SHA-256 of all data: two runs with the same digest saw the same."""
+        digest = hashlib.sha256()
+        for arrays in (self.train, self.test):
+            for name in sorted(arrays):
+                digest.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode())
+                digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()
+
+
+class PatchConv(nn.Module):
+    """A 3x3 convolution, `[B, H, W, C] -> [B, H, W, features]`, as one matrix product over patches.
+
+    `vmap` over its weights (one set a seed) is a batched matrix product, where that of `nn.Conv` is a grouped
+    convolution, many times slower on a CPU.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[B, H, W, C] -> [B, H, W, features]`."""
+        height, width = x.shape[1:3]
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        patches = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+        return nn.Dense(self.features, kernel_init=HE)(jnp.concatenate(patches, axis=-1))
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """The largest of each 2x2 block, `[B, H, W, C] -> [B, H/2, W/2, C]`."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))
+
+
+class Trunk(nn.Module):
+    """Two convolutions and a dense layer, `[B, 8, 8] -> [B, features]`."""
+
+    features: int = 64
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[B, 8, 8] -> [B, features]`."""
+        x = x[..., None]
+        for channels in (16, 32):
+            x = max_pool(nn.relu(PatchConv(channels)(x)))
+        return nn.relu(nn.Dense(self.features, kernel_init=HE)(x.reshape(x.shape[0], -1)))
+
+
+class ClassHead(nn.Module):
+    """Embeddings `[B, D]` to every array that an objective may ask for by name."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, embeddings: jax.Array) -> Arrays:
+        """`embeddings`, `weights`, `logits`, and the logits again as `predictions`."""
+        shape = (self.classes, embeddings.shape[-1])
+        weights = self.param("weights", nn.initializers.lecun_uniform(in_axis=-1, out_axis=-2), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.classes,))
+        logits = embeddings @ weights.T + bias
+        return {"embeddings": embeddings, "weights": weights, "logits": logits, "predictions": logits}
+
+
+def objective_values(objective: Objective, arrays: Arrays, labels: jax.Array) -> jax.Array:
+    """The objective on the arrays that its signature names; labels as integers, or one-hot where it wants those."""
+    names = required_arrays(objective.func)
+    one_hot = jax.nn.one_hot(labels, arrays["logits"].shape[-1])
+    arrays = arrays | {"labels": labels, "targets": one_hot}
+    if missing := [name for name in names if name not in arrays]:
+        raise UsageError(f"{objective.func.__name__} needs {', '.join(missing)}, which this task does not have")
+    try:
+        return objective(*(arrays[name] for name in names))
+    except (TypeError, ValueError):
+        if "labels" not in names:
+            raise
+        try:
+            return objective(*((arrays | {"labels": one_hot})[name] for name in names))
+        except (TypeError, ValueError):
+            pass
+        raise
+
+
+def mean_objective(objective: Objective, arrays: Arrays, labels: jax.Array) -> jax.Array:
+    """The mean of the objective's values, a scalar."""
+    return objectives.reduce_mean(objective_values(objective, arrays, labels))
+
+
+def predicted_class(objective: Objective, arrays: Arrays) -> jax.Array:
+    """The largest logit; under an objective of embeddings and class weights, the label whose loss is least."""
+    logits = arrays["logits"]
+    if "weights" not in required_arrays(objective.func):
+        return jnp.argmax(logits, axis=-1)
+    labels = jnp.arange(logits.shape[-1])
+    batch = logits.shape[:-1]
+    losses = jax.vmap(lambda label: objective_values(objective, arrays, jnp.full(batch, label)))(labels)
+    return jnp.argmin(losses, axis=0)
+
+
+def epoch_batch(arrays: Arrays, key: jax.Array, step: jax.Array, size: int) -> Arrays:
+    """Batch number `step` of epochs without replacement, each in an order of its own; a last short one is left out."""
+    examples = len(next(iter(arrays.values())))
+    per_epoch = examples // size
+    order = jax.random.permutation(jax.random.fold_in(key, step // per_epoch), examples)
+    chosen = jax.lax.dynamic_slice_in_dim(order, (step % per_epoch) * size, size)
+    return {name: jnp.asarray(values)[chosen] for name, values in arrays.items()}
+
+
+def random_shift(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Move each image by up to one pixel along each axis, `[B, H, W]`; zeros enter. Three in five stay, per axis."""
+    batch, height, width = images.shape
+    draws = jax.random.uniform(key, (2, batch))
+    offsets = 1 + (draws > 0.8).astype(jnp.int32) - (draws < 0.2)
+    rows, columns = jax.nn.one_hot(offsets, 3)[..., None, None]
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1)))
+    moved = sum(rows[:, i] * padded[:, i : i + height] for i in range(3))
+    return sum((columns[:, i] * moved[:, :, i : i + width] for i in range(3)), jnp.zeros_like(images))
