@@ -298,6 +298,33 @@ def test_low_precision_parameters(make, dtype):
     np.testing.assert_allclose(small.astype(jnp.float32), expected, rtol=float(jnp.finfo(dtype).eps), atol=2**-25)
 
 
+@pytest.mark.parametrize("tx", [adam(1e-2, eps=0.0), adamax(1e-2, eps=0.0), ademamix(1e-2, eps=0.0)])
+def test_zero_gradients_without_eps_are_no_step(tx):
+    np.testing.assert_array_equal(first_update(tx, np.array([0.0, 2.0], np.float32))[0], 0.0)
+
+
+@pytest.mark.parametrize("make", [adamw, ademamix, lion, sgdw])
+def test_low_precision_updates_are_rounded_once(make):
+    """Moments, decay, learning rate: all in float32, then one rounding to the nearest bfloat16."""
+    random = np.random.default_rng(0)
+    gradient, params = (jnp.asarray(random.normal(size=500), BF16) for _ in range(2))
+    tx = make(lambda count: jnp.float32(0.0123), weight_decay=lambda count: jnp.float32(0.456))
+    exact = np.asarray(first_update(tx, gradient.astype(jnp.float32), params.astype(jnp.float32)))
+    update = np.asarray(first_update(tx, gradient, params).astype(jnp.float32))
+    np.testing.assert_allclose(update, exact, rtol=2**-8 + 1e-6)
+
+
+def test_leaves_and_moments_are_rounded_with_noise_of_their_own():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=1000), jnp.float32)
+    tx = scale_by_ademamix(b3=0.9, mu_dtype=BF16)
+    _, state = tx.update({"a": x, "b": x}, tx.init({"a": x, "b": x}))
+    copies = [state.m1["a"], state.m1["b"], state.m2["a"], state.m2["b"]]  # four roundings of 0.1 x
+    for k, first in enumerate(copies):
+        np.testing.assert_allclose(first.astype(jnp.float32), 0.1 * x, rtol=2**-7)
+        for second in copies[:k]:
+            assert 0.1 < np.mean(np.asarray(first != second)) < 0.5
+
+
 @pytest.mark.parametrize("make", [adam, ademamix])
 def test_bfloat16_second_moments_do_not_stick(make):
     """5000 unit gradients: 1 - 0.999**5000 = 0.9933, where rounding to nearest stays at 0.5; the mean is unbiased."""
