@@ -62,9 +62,9 @@ def _weights_in_order(gramian: Float[Array, "T T"], orders: Int[Array, "T T"]) -
             other = order[position]
             inner = jnp.dot(gramian[other], coefficients, precision=lax.Precision.HIGHEST)
             square = gramian[other, other]
-            zero = square < jnp.finfo(gramian.dtype).tiny
-            passed_over = (other == task) | zero
-            removed = jnp.where(passed_over, 0.0, jnp.minimum(inner, 0.0) / jnp.where(zero, 1.0, square))
+            vanishes = square < jnp.finfo(gramian.dtype).tiny  # and so does inner
+            removed = jnp.minimum(inner, 0.0) / jnp.where(vanishes, 1.0, square)
+            removed = jnp.where(other == task, 0.0, removed)
             return coefficients.at[other].add(-removed)
 
         return lax.fori_loop(0, tasks.size, step, (tasks == task).astype(gramian.dtype))
