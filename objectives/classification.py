@@ -355,8 +355,9 @@ def harmonic_logits(
     .. math:: -\tfrac{n}{2} \log\left( \lVert w_c - x \rVert^2 + \epsilon \right), \quad
         \mathrm{softmax}_c = \frac{d_c^{-n}}{\sum_j d_j^{-n}}
 
-    The squared distances come from inner products, so their rounding error is that of the squared norms: embeddings
-    and centres that share a large offset should be centred first.
+    The squared distances come from inner products. Those below their rounding error, 16 units in the last place of the
+    squared norms, count as that error and have gradient 0; embeddings and centres that share a large offset should
+    therefore be centred first.
 
     Args:
         embeddings: Embeddings x `[..., D]`.
@@ -512,9 +513,9 @@ def _harmonic_logits(
     order = hyperparameter(function, "exponent", order, dtype, 0, open_low=True)
     guard = hyperparameter(function, "epsilon", epsilon, dtype, 0, open_low=True)
 
-    inner = jnp.einsum(
-        "...d,cd->...c", embeddings, weights, precision=lax.Precision.HIGHEST, preferred_element_type=dtype
-    )
-    norms = jnp.sum(embeddings.astype(dtype) ** 2, axis=-1, keepdims=True), jnp.sum(weights.astype(dtype) ** 2, axis=-1)
-    squared = jnp.maximum(norms[0] - 2 * inner + norms[1], 0)
+    x, w = embeddings.astype(dtype), weights.astype(dtype)
+    norms = jnp.sum(x * x, axis=-1, keepdims=True) + jnp.sum(w * w, axis=-1)
+    squared = norms - 2 * jnp.tensordot(x, w, axes=(-1, -1), precision=lax.Precision.HIGHEST)
+    # Below the rounding error of the norms a distance is unknown: it counts as that error, and has no direction.
+    squared = jnp.maximum(squared, lax.stop_gradient(16 * jnp.finfo(dtype).eps * norms))
     return -0.5 * order * jnp.log(squared + guard)
