@@ -1,0 +1,274 @@
+"""The contracts of an aggregator: each `check_x(case)` returns, or raises and says what is broken."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from contracts.common import (
+    Fault,
+    all_finite,
+    call,
+    check_documented,
+    check_lowers_everywhere,
+    check_parameters_are_known,
+    check_stays_on_device,
+    same,
+)
+
+PyTree = Any
+DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
+TASKS = 3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Aggregator:
+    """A public factory of aggregators with the arguments that exercise it."""
+
+    name: str
+    function: Callable[..., optax.GradientTransformation]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # Static keywords with another legal value, for three tasks, and keywords of other cases.
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
+    # What its paper promises: the order of the tasks does not matter (nor, with two tasks, chance); the result harms
+    # no task, up to `conflict` relative to the norms; without conflict it is `agreed` (sum or mean) of the gradients.
+    permutation_invariant: bool = True
+    conflict: float | None = None
+    agreed: str = "mean"
+    faults: tuple[Fault, ...] = ()
+
+    def make(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
+        return optax.with_extra_args_support(call(self.function, {**self.arguments, **changes}))
+
+    def aggregate(self, stacked: PyTree, **changes: Any) -> PyTree:
+        tx = self.make(**changes)
+        return tx.update(stacked, tx.init(stacked))[0]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compiled", jax.jit(self.aggregate))  # shared by the checks
+
+
+def one_task(stacked: PyTree) -> PyTree:
+    return jax.tree.map(lambda g: g[0], stacked)
+
+
+def task_gradients(dtype: Any = jnp.float32, seed: int = 0, tasks: int = TASKS) -> PyTree:
+    """Gradients that conflict: centred over the tasks and then shifted a little."""
+    generator = np.random.default_rng(seed)
+
+    def leaf(*shape: int) -> jax.Array:
+        drawn = generator.normal(size=(tasks, *shape))
+        return jnp.asarray(drawn - 0.9 * drawn.mean(axis=0) * (tasks > 1), dtype)
+
+    return {"kernel": leaf(4, 2), "bias": leaf(2), "scale": leaf()}
+
+
+def matrix(stacked: PyTree) -> np.ndarray:
+    """All gradients as one float64 matrix `[T, P]`."""
+    return np.concatenate([np.asarray(g, np.float64).reshape(len(g), -1) for g in jax.tree.leaves(stacked)], axis=1)
+
+
+def vector(tree: PyTree) -> np.ndarray:
+    return matrix(jax.tree.map(lambda g: g[None], tree))[0]
+
+
+def check_case_is_complete(case: Aggregator) -> None:
+    known = {*case.arguments, *case.hyperparameters, *case.switches, *case.elsewhere}
+    check_parameters_are_known(case.function, known)
+
+
+def check_tasks_become_one_gradient(case: Aggregator) -> None:
+    """`[T, ...]` to `[...]` in the same dtype, for every T and dtype."""
+    with jax.enable_x64(True):
+        for dtype in DTYPES:
+            for tasks in (1, 2, TASKS):
+                stacked = task_gradients(dtype, tasks=tasks)
+                aggregate = jax.eval_shape(case.aggregate, stacked)
+                for path, leaf in jax.tree_util.tree_leaves_with_path(aggregate):
+                    expected = one_task(stacked)[path[0].key]
+                    assert (leaf.shape, leaf.dtype) == (expected.shape, expected.dtype), f"{tasks} {dtype}: {leaf}"
+
+
+def check_one_task_is_left_alone(case: Aggregator) -> None:
+    stacked = task_gradients(tasks=1)
+    same(case.compiled(stacked), one_task(stacked), "T = 1 changes the gradient")
+
+
+def check_agreeing_tasks_are_combined(case: Aggregator) -> None:
+    """Without conflict the result is the mean, or the sum, of the gradients."""
+    stacked = jax.tree.map(jnp.abs, task_gradients())
+    reduce = {"mean": jnp.mean, "sum": jnp.sum}[case.agreed]
+    expected = jax.tree.map(lambda g: reduce(g, axis=0), stacked)
+    same(case.compiled(stacked), expected, f"not the {case.agreed} of gradients that agree", ulps=256)
+
+
+def check_no_task_is_harmed(case: Aggregator) -> None:
+    """The inner product with every task's gradient is not negative."""
+    assert case.conflict is not None
+    for seed in range(5):
+        stacked = task_gradients(seed=seed)
+        jacobian, result = matrix(stacked), vector(case.compiled(stacked))
+        allowed = case.conflict * np.linalg.norm(jacobian, axis=1).max() * np.linalg.norm(result)
+        assert (jacobian @ result >= -allowed).all(), f"harms a task: {jacobian @ result}, allowed {-allowed}"
+
+
+def check_order_of_tasks_does_not_matter(case: Aggregator) -> None:
+    tasks = TASKS if case.permutation_invariant else 2
+    stacked = task_gradients(tasks=tasks)
+    reordered = jax.tree.map(lambda g: g[::-1], stacked)
+    aggregate = case.compiled
+    same(aggregate(reordered), aggregate(stacked), "the order of the tasks matters", ulps=512)
+
+
+def check_zero_gradients_are_finite(case: Aggregator) -> None:
+    """All zero gives zero; one task with a zero gradient, and equal or opposite tasks, stay finite. Also in float16."""
+    for dtype in (jnp.float16, jnp.float32):
+        stacked, aggregate = task_gradients(dtype), case.compiled
+        zeros = aggregate(jax.tree.map(jnp.zeros_like, stacked))
+        assert not vector(zeros).any(), f"zero gradients gave {zeros}"
+        all_finite(aggregate(jax.tree.map(lambda g: g.at[1].set(0), stacked)), "one zero gradient")
+        all_finite(aggregate(jax.tree.map(lambda g: g.at[1].set(g[0]), stacked)), "equal gradients")
+        all_finite(aggregate(jax.tree.map(lambda g: g.at[1].set(-g[0]), stacked)), "opposite gradients")
+
+
+def check_non_finite_gradients_show(case: Aggregator) -> None:
+    """A NaN or inf in one task never gives a plausible gradient: whoever skips such steps must see it."""
+    aggregate = case.compiled
+    for bad in (jnp.nan, jnp.inf):
+        stacked = task_gradients()
+        result = vector(aggregate({**stacked, "bias": stacked["bias"].at[1, 0].set(bad)}))
+        assert not np.isfinite(result).all(), f"{bad} in one task became {result}"
+
+
+def check_jit_equals_eager(case: Aggregator) -> None:
+    stacked = task_gradients()
+    same(case.compiled(stacked), case.aggregate(stacked), "jit differs from eager", ulps=256)
+    for name, value in case.switches.items():
+        switched = lambda stacked, name=name, value=value: case.aggregate(stacked, **{name: value})
+        result = switched(stacked)
+        same(jax.jit(switched)(stacked), result, f"{name}={value}: jit differs from eager", ulps=256)
+        assert not np.array_equal(vector(result), vector(case.compiled(stacked))), f"{name} does nothing"
+
+
+def check_vmap_equals_loop(case: Aggregator) -> None:
+    several = [task_gradients(seed=seed) for seed in range(3)]
+    together = jax.jit(jax.vmap(case.aggregate))(jax.tree.map(lambda *g: jnp.stack(g), *several))
+    aggregate = case.compiled
+    apart = jax.tree.map(lambda *g: jnp.stack(g), *[aggregate(one) for one in several])
+    same(together, apart, "vmap differs from a loop", ulps=512)
+
+
+def check_hyperparameters_may_be_traced(case: Aggregator) -> None:
+    stacked = task_gradients()
+    for name, value in case.hyperparameters.items():
+        values = jnp.asarray([value, 2 * value], jnp.float32)
+        sweep = jax.jit(jax.vmap(lambda v, name=name: case.aggregate(stacked, **{name: v})))(values)
+        apart = [case.aggregate(stacked, **{name: float(v)}) for v in values]
+        same(sweep, jax.tree.map(lambda *g: jnp.stack(g), *apart), f"vmap over {name}", ulps=512)
+
+
+def check_chains_with_an_optimizer(case: Aggregator) -> None:
+    """First link of an Optax chain, in a scan: the carry keeps its dtypes, extra arguments pass, one compile."""
+    for dtype in (jnp.bfloat16, jnp.float32):
+        params = one_task(task_gradients(dtype))
+        tx = optax.chain(case.make(), optax.adamw(1e-2))
+
+        @jax.jit
+        def train(params: PyTree, state: PyTree, tx: Any = tx, dtype: Any = dtype) -> PyTree:
+            def step(carry: PyTree, _: None) -> tuple[PyTree, None]:
+                params, state = carry
+                updates, state = tx.update(task_gradients(dtype), state, params, value=jnp.float32(1.0))
+                return (optax.apply_updates(params, updates), state), None
+
+            return jax.lax.scan(step, (params, state), length=2)[0]
+
+        state = tx.init(params)
+        for _ in range(2):
+            params, state = train(params, state)
+        all_finite(params, "after an Optax chain")
+        assert train._cache_size() == 1, "the state compiles the chain again"
+
+
+def check_odd_leaves(case: Aggregator) -> None:
+    """None leaves, empty trees and zero-size leaves."""
+    odd = {"none": None, "empty": {}, "zero": jnp.zeros((TASKS, 0, 3)), **task_gradients()}
+    for stacked in (odd, {}, ()):
+        result = case.aggregate(stacked)
+        assert jax.tree.structure(result) == jax.tree.structure(stacked), f"{stacked} became {result}"
+    same({name: case.aggregate(odd)[name] for name in task_gradients()}, case.aggregate(task_gradients()))
+
+
+def check_state_survives_flax_serialization(case: Aggregator) -> None:
+    tx = case.make()
+    state = tx.update(task_gradients(), tx.init(one_task(task_gradients())))[1]
+    back = flax.serialization.from_bytes(tx.init(one_task(task_gradients())), flax.serialization.to_bytes(state))
+    same(back, state, "flax.serialization", ulps=0)
+
+
+def check_sharded_gradients_stay_sharded(case: Aggregator) -> None:
+    """Gradients split along a parameter axis give the same numbers, split in the same way."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    stacked = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(TASKS, 16, 2)), jnp.float32)}
+    placed = jax.device_put(stacked, jax.sharding.NamedSharding(mesh, spec(None, "data")))
+    result = case.compiled(placed)
+    same(jax.tree.map(np.asarray, result), jax.tree.map(np.asarray, case.compiled(stacked)), ulps=512)
+    split = jax.sharding.NamedSharding(mesh, spec("data"))
+    assert result["kernel"].sharding.is_equivalent_to(split, 2), f"laid out as {result['kernel'].sharding}"
+
+
+def check_lowers_for_every_platform(case: Aggregator) -> None:
+    check_lowers_everywhere(case.aggregate, task_gradients())
+
+
+def check_no_host_callback(case: Aggregator) -> None:
+    check_stays_on_device(case.aggregate, task_gradients())
+
+
+def check_faults_are_named(case: Aggregator) -> None:
+    """Hyperparameters out of range, and gradients without a common task axis."""
+    for name, values in case.refused.items():
+        for value in (*values, float("nan")):
+            Fault({name: value}, ValueError).check(case.function, case.arguments)
+    for name in case.hyperparameters:
+        Fault({name: "a string"}, TypeError).check(case.function, case.arguments)
+    for fault in case.faults:
+        fault.check(case.function, case.arguments)
+    for stacked in ({"w": jnp.float32(1.0)}, {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}):
+        aggregate = functools.wraps(case.function)(lambda stacked: case.aggregate(stacked))
+        Fault({"stacked": stacked}, words=()).check(aggregate, {})
+
+
+def check_docstring(case: Aggregator) -> None:
+    check_documented(case.function, raises=True, source=True)
+
+
+CHECKS: dict[Callable[[Aggregator], None], Callable[[Aggregator], bool]] = {
+    check_case_is_complete: lambda case: True,
+    check_tasks_become_one_gradient: lambda case: True,
+    check_one_task_is_left_alone: lambda case: True,
+    check_agreeing_tasks_are_combined: lambda case: True,
+    check_no_task_is_harmed: lambda case: case.conflict is not None,
+    check_order_of_tasks_does_not_matter: lambda case: True,
+    check_zero_gradients_are_finite: lambda case: True,
+    check_non_finite_gradients_show: lambda case: True,
+    check_jit_equals_eager: lambda case: True,
+    check_vmap_equals_loop: lambda case: True,
+    check_hyperparameters_may_be_traced: lambda case: bool(case.hyperparameters),
+    check_chains_with_an_optimizer: lambda case: True,
+    check_odd_leaves: lambda case: True,
+    check_state_survives_flax_serialization: lambda case: True,
+    check_sharded_gradients_stay_sharded: lambda case: True,
+    check_lowers_for_every_platform: lambda case: True,
+    check_no_host_callback: lambda case: True,
+    check_faults_are_named: lambda case: True,
+    check_docstring: lambda case: True,
+}

@@ -1,0 +1,128 @@
+"""The contracts of the other public functions (schedules, weightings, rules of thumb) and types."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from contracts.common import (
+    Fault,
+    all_finite,
+    call,
+    check_documented,
+    check_lowers_everywhere,
+    check_parameters_are_known,
+    check_stays_on_device,
+    same,
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Function:
+    """A public function with arguments (from a seed) that may be traced, and others that may not."""
+
+    name: str
+    function: Callable[..., Any]
+    traced: Callable[[np.random.Generator], Mapping[str, Any]]
+    static: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
+    # How the function is used with its arguments by name; a schedule's maker is called, and then its schedule.
+    use: Callable[..., Any] = call
+    shape: tuple[int, ...] = ()
+    refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # Floats among the arguments that must be numbers.
+    numbers: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    source: bool = True
+
+    def example(self, seed: int = 0) -> dict[str, jax.Array]:
+        return {name: jnp.asarray(x) for name, x in self.traced(np.random.default_rng(seed)).items()}
+
+    def evaluate(self, traced: Mapping[str, Any]) -> Any:
+        return self.use(self.function, {**self.static, **traced})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Type:
+    """A public type: a NamedTuple that is a pytree, or an alias."""
+
+    name: str
+    type: Any
+    alias: bool = False
+
+
+def check_case_is_complete(case: Function) -> None:
+    known = {*case.traced(np.random.default_rng(0)), *case.static, *case.elsewhere}
+    check_parameters_are_known(case.function, known & set(inspect.signature(case.function).parameters))
+
+
+def check_returns_a_float32(case: Function) -> None:
+    value = jax.eval_shape(case.evaluate, case.example())
+    assert (value.shape, value.dtype) == (case.shape, jnp.float32), f"returned {value}"
+    all_finite(case.evaluate(case.example()), "value")
+
+
+def check_jit_equals_eager(case: Function) -> None:
+    same(jax.jit(case.evaluate)(case.example()), jnp.asarray(case.evaluate(case.example())), "jit differs from eager")
+
+
+def check_vmap_equals_loop(case: Function) -> None:
+    several = [case.example(seed) for seed in range(3)]
+    together = jax.jit(jax.vmap(case.evaluate))(jax.tree.map(lambda *x: jnp.stack(x), *several))
+    one = jax.jit(case.evaluate)
+    same(together, jnp.stack([one(each) for each in several]), "vmap differs from a loop", ulps=256)
+
+
+def check_lowers_for_every_platform(case: Function) -> None:
+    check_lowers_everywhere(case.evaluate, case.example())
+
+
+def check_no_host_callback(case: Function) -> None:
+    check_stays_on_device(case.evaluate, case.example())
+
+
+def check_faults_are_named(case: Function) -> None:
+    parameters = inspect.signature(case.function).parameters
+    arguments = {n: x for n, x in {**case.example(), **case.static}.items() if n in parameters}
+    for name, values in case.refused.items():
+        for value in (*values, float("nan")):
+            Fault({name: value}, ValueError).check(case.function, arguments)
+    for name in case.numbers:
+        Fault({name: "a string"}, TypeError).check(case.function, arguments)
+    for fault in case.faults:
+        fault.check(case.function, arguments)
+
+
+def check_docstring(case: Function) -> None:
+    check_documented(case.function, raises=bool(case.refused or case.faults), source=case.source)
+
+
+def check_type(case: Type) -> None:
+    """A NamedTuple is a pytree of its fields and says what they are; an alias can be called with."""
+    if case.alias:
+        assert case.type is not None
+        return
+    assert issubclass(case.type, tuple), f"{case.name} is no NamedTuple"
+    instance = case.type(*range(len(case.type._fields)))
+    assert jax.tree.leaves(instance) == list(range(len(case.type._fields)))
+    text = inspect.getdoc(case.type) or ""
+    assert not text.startswith(f"{case.name}("), f"{case.name}: no docstring"
+    if len(case.type._fields) > 1:
+        for name in case.type._fields:
+            assert name in text, f"{case.name}: the docstring does not mention {name}"
+
+
+CHECKS: dict[Callable[[Function], None], Callable[[Function], bool]] = {
+    check_case_is_complete: lambda case: True,
+    check_returns_a_float32: lambda case: True,
+    check_jit_equals_eager: lambda case: True,
+    check_vmap_equals_loop: lambda case: True,
+    check_lowers_for_every_platform: lambda case: True,
+    check_no_host_callback: lambda case: True,
+    check_faults_are_named: lambda case: bool(case.refused or case.numbers or case.faults),
+    check_docstring: lambda case: True,
+}
+TYPE_CHECKS: dict[Callable[[Type], None], Callable[[Type], bool]] = {check_type: lambda case: True}

@@ -1,0 +1,215 @@
+"""The contracts of a gradient rule: each `check_x(case)` returns, or raises and says what is broken."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from contracts.common import (
+    Fault,
+    all_finite,
+    call,
+    check_documented,
+    check_lowers_everywhere,
+    check_parameters_are_known,
+    check_stays_on_device,
+    same,
+)
+
+PyTree = Any
+DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GradientRule:
+    """A public gradient rule, or (with `factory`) a function that makes one."""
+
+    name: str
+    function: Callable[..., Any]
+    factory: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    schedules: tuple[str, ...] = ()
+    refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
+    # The loss is a vector of task losses, and each leaf of the gradient has them along its leading axis.
+    per_task: bool = False
+    faults: tuple[Fault, ...] = ()
+    source: bool = True
+
+    def make(self, **changes: Any) -> Callable[..., Any]:
+        return call(self.function, {**self.arguments, **changes}) if self.factory else self.function
+
+    def variants(self) -> dict[str, Callable[..., Any]]:
+        return {"default": self.make(), **{f"{n}={v}": self.make(**{n: v}) for n, v in self.switches.items()}}
+
+    def loss(self, params: PyTree, batch: PyTree, *, shift: Any = 0.0) -> jax.Array:
+        """A mean over examples (or two of them) that no rule can mistake for a quadratic."""
+        predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
+        errors = jnp.square(predictions - batch["y"])
+        mean = jnp.mean(errors) * params["scale"]
+        return jnp.stack([mean, jnp.mean(predictions)]) if self.per_task else mean
+
+    def loss_and_aux(self, params: PyTree, batch: PyTree, **keywords: Any) -> tuple[jax.Array, PyTree]:
+        return self.loss(params, batch, **keywords), {"mean": jnp.mean(batch["x"]), "none": None}
+
+
+def parameters(dtype: Any = jnp.float32, seed: int = 0) -> PyTree:
+    generator = np.random.default_rng(seed)
+    kernel, bias = generator.normal(size=(3, 2)), generator.normal(size=(2,))
+    return {"kernel": jnp.asarray(kernel, dtype), "bias": jnp.asarray(bias, dtype), "scale": jnp.asarray(2.0, dtype)}
+
+
+def examples(dtype: Any = jnp.float32, seed: int = 0) -> PyTree:
+    generator = np.random.default_rng(seed)
+    return {"x": jnp.asarray(generator.normal(size=(4, 3)), dtype), "y": jnp.asarray(generator.random((4, 2)), dtype)}
+
+
+def check_case_is_complete(case: GradientRule) -> None:
+    known = {*case.arguments, *case.hyperparameters, *case.switches, *case.elsewhere}
+    check_parameters_are_known(case.function, known if case.factory else {"loss_fn", "has_aux"})
+
+
+def check_is_a_drop_in(case: GradientRule) -> None:
+    """With and without aux: structure, shapes and dtypes are those of `jax.value_and_grad` (or of a Jacobian)."""
+    with jax.enable_x64(True):
+        for dtype in DTYPES:
+            params, batch = parameters(dtype), examples(dtype)
+            for name, rule in case.variants().items():
+                for loss_fn, has_aux in ((case.loss, False), (case.loss_and_aux, True)):
+                    value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, batch)
+                    expected = jax.eval_shape(loss_fn, params, batch)
+                    assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
+                    tasks = expected.shape if not has_aux else expected[0].shape
+                    stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
+                    assert jax.tree.map(describe, gradient) == stacked, f"{name}: gradient {gradient} of {params}"
+
+
+def describe(x: Any) -> tuple[Any, Any]:
+    return (x.shape, x.dtype)
+
+
+def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
+    """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
+    params, batch = parameters(), examples()
+    for name, rule in case.variants().items():
+        value, _ = jax.jit(rule(case.loss_and_aux, True))(params, batch)
+        same(value, case.loss_and_aux(params, batch), f"{name}: value or aux of other parameters")
+
+
+def check_jit_equals_eager(case: GradientRule) -> None:
+    for name, rule in case.variants().items():
+        value_and_grad = rule(case.loss_and_aux, True)
+        arguments = (parameters(), examples())
+        same(jax.jit(value_and_grad)(*arguments), value_and_grad(*arguments), f"{name}: jit differs from eager")
+
+
+def check_vmap_equals_loop(case: GradientRule) -> None:
+    """Several models on several batches at once."""
+    for name, rule in case.variants().items():
+        value_and_grad = rule(case.loss_and_aux, True)
+        several = [(parameters(seed=seed), examples(seed=seed)) for seed in range(3)]
+        together = jax.jit(jax.vmap(value_and_grad))(*jax.tree.map(lambda *x: jnp.stack(x), *several))
+        apart = [jax.jit(value_and_grad)(*one) for one in several]
+        same(together, jax.tree.map(lambda *x: jnp.stack(x), *apart), f"{name}: vmap differs from a loop")
+
+
+def check_arguments_reach_the_loss(case: GradientRule) -> None:
+    """Keywords and keys reach the loss; `step` is taken by the rule."""
+
+    def loss_fn(params: PyTree, batch: PyTree, key: jax.Array, *, shift: float) -> Any:
+        return case.loss(params, batch, shift=shift + 0.0 * jax.random.normal(key))
+
+    value_and_grad = jax.jit(case.make()(loss_fn))
+    arguments = (parameters(), examples(), jax.random.key(0))
+    value, gradient = value_and_grad(*arguments, shift=0.5, step=jnp.int32(3))
+    same(value, case.loss(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
+    all_finite(gradient, "gradient")
+
+
+def check_zero_gradients_are_finite(case: GradientRule) -> None:
+    """A loss that does not depend on the parameters: gradients zero, in float16 as well."""
+    for dtype in (jnp.float16, jnp.float32):
+        for name, rule in case.variants().items():
+            constant = lambda params, batch: jax.tree.map(lambda x: 0 * x, case.loss(params, batch))
+            gradient = jax.jit(rule(constant))(parameters(dtype), examples(dtype))[1]
+            assert not any(np.any(np.asarray(g, np.float32)) for g in jax.tree.leaves(gradient)), f"{name}: {gradient}"
+
+
+def check_hyperparameters_may_be_traced(case: GradientRule) -> None:
+    params, batch = parameters(), examples()
+    for name, value in case.hyperparameters.items():
+        values = jnp.asarray([value, 0.5 * value, 0.0])
+        at = lambda v, name=name: case.make(**{name: v})(case.loss)(params, batch)
+        apart = [jax.jit(lambda v=float(v), at=at: at(v))() for v in values]
+        same(jax.jit(jax.vmap(at))(values), jax.tree.map(lambda *x: jnp.stack(x), *apart), f"vmap over {name}")
+
+
+def check_schedules_are_accepted(case: GradientRule) -> None:
+    """A schedule is read at the `step` given."""
+    params, batch = parameters(), examples()
+    for name in case.schedules:
+        value = case.hyperparameters[name]
+        scheduled = jax.jit(case.make(**{name: lambda step, v=value: v * (step + 1)})(case.loss))
+        for step in (0, 2):
+            expected = jax.jit(case.make(**{name: value * (step + 1)})(case.loss))(params, batch)
+            same(scheduled(params, batch, step=step), expected, f"{name} at step {step}")
+
+
+def check_compiles_once(case: GradientRule) -> None:
+    value_and_grad = jax.jit(case.make()(case.loss))
+    for seed in range(3):
+        value_and_grad(parameters(seed=seed), examples(seed=seed), step=jnp.int32(seed))
+    assert value_and_grad._cache_size() == 1, f"compiled {value_and_grad._cache_size()} times"
+
+
+def check_odd_leaves(case: GradientRule) -> None:
+    """None leaves, empty subtrees and zero-size leaves among the parameters."""
+    params = {**parameters(), "none": None, "empty": {}, "zero": jnp.zeros((0, 3))}
+    for name, rule in case.variants().items():
+        gradient = rule(case.loss)(params, examples())[1]
+        assert jax.tree.structure(gradient) == jax.tree.structure(params), f"{name}: {gradient}"
+
+
+def check_lowers_for_every_platform(case: GradientRule) -> None:
+    check_lowers_everywhere(case.make()(case.loss_and_aux, True), parameters(), examples())
+
+
+def check_no_host_callback(case: GradientRule) -> None:
+    check_stays_on_device(case.make()(case.loss), parameters(), examples())
+
+
+def check_faults_are_named(case: GradientRule) -> None:
+    for name, values in case.refused.items():
+        for value in (*values, float("nan")):
+            Fault({name: value}, ValueError).check(case.function, case.arguments)
+    for name in case.hyperparameters:
+        Fault({name: "a string"}, TypeError).check(case.function, case.arguments)
+    for fault in case.faults:
+        fault.check(case.function, case.arguments)
+
+
+def check_docstring(case: GradientRule) -> None:
+    check_documented(case.function, raises=bool(case.refused or case.faults), source=case.source)
+
+
+CHECKS: dict[Callable[[GradientRule], None], Callable[[GradientRule], bool]] = {
+    check_case_is_complete: lambda case: True,
+    check_is_a_drop_in: lambda case: True,
+    check_visible_parameters_are_not_perturbed: lambda case: True,
+    check_jit_equals_eager: lambda case: True,
+    check_vmap_equals_loop: lambda case: True,
+    check_arguments_reach_the_loss: lambda case: True,
+    check_zero_gradients_are_finite: lambda case: True,
+    check_hyperparameters_may_be_traced: lambda case: bool(case.hyperparameters),
+    check_schedules_are_accepted: lambda case: bool(case.schedules),
+    check_compiles_once: lambda case: True,
+    check_odd_leaves: lambda case: True,
+    check_lowers_for_every_platform: lambda case: True,
+    check_no_host_callback: lambda case: True,
+    check_faults_are_named: lambda case: bool(case.refused or case.faults or case.hyperparameters),
+    check_docstring: lambda case: True,
+}
