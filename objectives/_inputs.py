@@ -20,9 +20,17 @@ def describe(array: Any) -> str:
     return f"{array.dtype}{list(array.shape)}"
 
 
+def to_array(function: str, name: str, value: Any) -> Array:
+    """`value` as an array; TypeError where it cannot be one, as a string or a ragged list cannot."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{function}: {name} must be an array, got {type(value).__name__}") from error
+
+
 def floating(function: str, name: str, value: Any) -> Array:
     """`value` as an array in its own dtype; TypeError unless that is floating."""
-    array = jnp.asarray(value)
+    array = to_array(function, name, value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{function}: {name} must be floating point, got {describe(array)}")
     return array
@@ -30,7 +38,7 @@ def floating(function: str, name: str, value: Any) -> Array:
 
 def real(function: str, name: str, value: Any) -> Array:
     """`value` as an array; TypeError unless it holds floating-point numbers, integers or booleans."""
-    array = jnp.asarray(value)
+    array = to_array(function, name, value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
         raise TypeError(f"{function}: {name} must hold real numbers, got {describe(array)}")
     return array
@@ -99,7 +107,7 @@ def mask(function: str, where: Any, shape: Sequence[int]) -> Array | None:
     """`where` as an array, or None; TypeError unless boolean, ValueError unless of `shape`."""
     if where is None:
         return None
-    array = jnp.asarray(where)
+    array = to_array(function, "where", where)
     if array.dtype != jnp.bool_:
         raise TypeError(f"{function}: where must be boolean, got {describe(array)}")
     if array.shape != tuple(shape):
