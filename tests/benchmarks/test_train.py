@@ -144,13 +144,13 @@ def test_text_learns(tmp_path):
 
 
 def test_multitask_learns_three_tasks_with_surgery(tmp_path):
-    argv = "--task multitask --aggregate upgrad --seeds 1 --steps 120 --evaluate-every 120 --batch 64"
+    argv = "--task multitask --aggregate upgrad --seeds 1 --steps 400 --evaluate-every 400 --batch 64"
     assert main([*argv.split(), "--out", str(tmp_path)]) == 0
     (entry,) = results(tmp_path)["entries"]
     assert entry["gradient"] == "per_task()"
     assert entry["final"]["test/accuracy"]["mean"] > 0.88
     assert entry["final"]["test/parity_accuracy"]["mean"] > 0.88
-    # The mean image is wrong by 0.29 a pixel.
+    # The mean training image is wrong by 0.27 a pixel.
     assert entry["final"]["test/reconstruction_error"]["mean"] < 0.25
 
 
@@ -215,31 +215,20 @@ def kill_when(process, condition, seconds=240):
 
 
 def test_a_run_killed_twice_ends_with_the_same_bits(tmp_path):
-    argv = [
-        "--optimizer",
-        "ademamix,lion",
-        "--seeds",
-        "2",
-        "--steps",
-        "40",
-        "--evaluate-every",
-        "2",
-        "--checkpoint-every",
-        "4",
-        "--batch",
-        "16",
-    ]
+    argv = "--optimizer ademamix --seeds 2 --steps 60 --evaluate-every 2 --checkpoint-every 4 --batch 16"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert main([*argv, "--out", str(whole)]) == 0
-    first, second = (killed / "checkpoints" / name for name in ("01-ademamix", "02-lion"))
+    assert main([*argv.split(), "--out", str(whole)]) == 0
+    folder = killed / "checkpoints" / "01-ademamix"
+    record = folder / "latest.json"
 
-    def writing_the_second_checkpoint():
-        return (first / "latest.json").exists() and any(first.glob("*checkpoint-tmp*"))
+    def saving_the_second():
+        return record.exists() and any(folder.glob("*checkpoint-tmp*"))
 
-    kill_when(launch(killed, *argv), writing_the_second_checkpoint)
-    assert 0 < files.read_json(first / "latest.json")["step"] < 40
-    kill_when(launch(killed, "--resume"), lambda: (second / "latest.json").exists())
-    assert files.read_json(second / "latest.json")["step"] < 40
+    kill_when(launch(killed, *argv.split()), saving_the_second)
+    first = files.read_json(record)["step"]
+    assert 0 < first < 60
+    kill_when(launch(killed, "--resume"), lambda: files.read_json(record)["step"] > first)
+    assert first < files.read_json(record)["step"] < 60
     assert not (killed / "results.json").exists()
     assert main(["--resume", "--out", str(killed)]) == 0
     same(whole, killed)
