@@ -4,26 +4,18 @@
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `sam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
-| `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `ademamix`, `sgdw` and their parts |
-| `sign.py` | sign momentum: `lion` |
+| `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
+| `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
+| `momentum.py` | `sgdw`, `normalized_weight_decay` |
+| `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
 | `training.py` | `TrainState`, `make_train_step` |
 
 Everything is an ordinary JAX or Optax object and works without the rest.
 """
 
-from optimizers.adaptive import (
-    adam,
-    adamax,
-    adamw,
-    ademamix,
-    ademamix_alpha_schedule,
-    ademamix_b3_schedule,
-    normalized_weight_decay,
-    scale_by_adam,
-    scale_by_ademamix,
-    sgdw,
-)
+from optimizers.adaptive import adam, adamax, adamw, scale_by_adam
+from optimizers.ademamix import ademamix, ademamix_alpha_schedule, ademamix_b3_schedule, scale_by_ademamix
 from optimizers.aggregation import (
     dual_cone_projection_weights,
     pcgrad,
@@ -33,6 +25,7 @@ from optimizers.aggregation import (
 )
 from optimizers.clipping import clip_by_global_norm
 from optimizers.gradients import GradientRule, accumulate, backprop, per_task, sam
+from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optimizers._checks import check_range
 from optimizers._rounding import store
 from optimizers._trees import PyTree, accumulator_dtype
 
@@ -76,6 +77,47 @@ def wide_scalar(value: Any) -> Any:
         return float(value)
     value = jnp.asarray(value)
     return value.astype(accumulator_dtype(value.dtype))
+
+
+def square(g: jax.Array) -> jax.Array:
+    """The squared absolute value of each element."""
+    return jnp.real(g) ** 2 + jnp.imag(g) ** 2 if jnp.iscomplexobj(g) else g * g
+
+
+def average(decay: Any, growth: Any, old: jax.Array, x: jax.Array) -> jax.Array:
+    """A moving average, or any other sum of the old value and the new one."""
+    return decay * old + growth * x
+
+
+def root_scalars(b2: Any, eps: Any, eps_root: Any, step: jax.Array) -> tuple[Any, Any, Any]:
+    """√B, eps √B and eps_root B for B = 1 - b2**t: a second moment's bias correction, moved out of the elements."""
+    correction = bias_correction(b2, step)
+    root = jnp.sqrt(correction)
+    return root, eps * root + TINY, eps_root * correction
+
+
+def first_moment(dtype: Any) -> Callable[[PyTree], PyTree]:
+    """Zeros of the parameters' shapes."""
+    return lambda params: zeros_for(params, dtype)
+
+
+def second_moment(dtype: Any) -> Callable[[PyTree], PyTree]:
+    """Real zeros of the parameters' shapes."""
+    return lambda params: zeros_for(params, dtype, real=True)
+
+
+def check_decays(function: str, eps: Any, eps_root: Any = 0.0, **decays: Any) -> None:
+    """Raise where a decay lies outside [0, 1), or an epsilon below 0."""
+    for name, decay in decays.items():
+        check_range(function, name, decay, 0.0, 1.0, open_high=True)
+    check_range(function, "eps", eps, 0.0)
+    check_range(function, "eps_root", eps_root, 0.0)
+
+
+def check_descent(function: str, learning_rate: Any, weight_decay: Any = 0.0) -> None:
+    """Raise where the learning rate or the decay is negative."""
+    check_range(function, "learning_rate", learning_rate, 0.0)
+    check_range(function, "weight_decay", weight_decay, 0.0)
 
 
 def _cast(scalars: Scalars, dtype: Any) -> Scalars:
