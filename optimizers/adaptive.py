@@ -105,7 +105,7 @@ def scale_by_adam(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` or `nu_dtype` is not a dtype named above.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> tx = scale_by_adam()
         >>> gradient = jnp.array([0.5, -2.0, 0.0])
@@ -113,8 +113,9 @@ def scale_by_adam(
         >>> print(update.round(4))
         [ 1. -1.  0.]
 
-    Source: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015; T. Dozat, "Incorporating Nesterov
-    Momentum into Adam", 2016 (`nesterov`).
+    Source:
+        D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015; T. Dozat, "Incorporating Nesterov
+        Momentum into Adam", 2016 (`nesterov`).
     """
     return _adam("scale_by_adam", b1, b2, eps, eps_root, mu_dtype, nu_dtype, nesterov)
 
@@ -154,7 +155,7 @@ def adam(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` or `nu_dtype` is not a dtype `scale_by_adam` names.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> params, tx = jnp.array([1.0, -2.0]), adam(0.1)
         >>> state = tx.init(params)
@@ -164,7 +165,8 @@ def adam(
         >>> print(f"{jnp.sum(params**2):.2f}")
         1.06
 
-    Source: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015.
+    Source:
+        D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015.
     """
     check_descent("adam", learning_rate)
     return descend(_adam("adam", b1, b2, eps, eps_root, mu_dtype, nu_dtype, nesterov), learning_rate)
@@ -215,7 +217,7 @@ def adamw(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` or `nu_dtype` is not a dtype `scale_by_adam` names.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> params, tx = jnp.array([1.0, -2.0]), adamw(0.1, weight_decay=0.1)
         >>> state = tx.init(params)
@@ -225,7 +227,8 @@ def adamw(
         >>> print(f"{jnp.sum(params**2):.2f}")
         0.78
 
-    Source: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019.
+    Source:
+        I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
     check_descent("adamw", learning_rate, weight_decay)
     directions = _adam("adamw", b1, b2, eps, eps_root, mu_dtype, nu_dtype, nesterov)
@@ -261,7 +264,7 @@ def adamax(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` or `nu_dtype` is not a dtype `scale_by_adam` names.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> tx = adamax(0.002)
         >>> gradient = jnp.array([0.5, -2.0])
@@ -269,7 +272,8 @@ def adamax(
         >>> print(update)
         [-0.002  0.002]
 
-    Source: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015, section 7.1.
+    Source:
+        D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015, section 7.1.
     """
     check_decays("adamax", eps, b1=b1, b2=b2)
     check_descent("adamax", learning_rate)

@@ -96,7 +96,7 @@ def scale_by_ademamix(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` or `nu_dtype` is not a dtype `scale_by_adam` names.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> tx = scale_by_ademamix(b3=0.9, alpha=5.0)
         >>> gradient = jnp.array([0.5, -2.0])
@@ -104,7 +104,8 @@ def scale_by_ademamix(
         >>> print(update.round(4))  # 1 + 5 (1 - 0.9)
         [ 1.5 -1.5]
 
-    Source: M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024.
+    Source:
+        M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024.
     """
     return _ademamix("scale_by_ademamix", b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype)
 
@@ -152,7 +153,7 @@ def ademamix(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` or `nu_dtype` is not a dtype `scale_by_adam` names.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> params, tx = jnp.array([1.0, -2.0]), ademamix(0.1)
         >>> state = tx.init(params)
@@ -162,7 +163,8 @@ def ademamix(
         >>> print(f"{jnp.sum(params**2):.2f}")
         1.05
 
-    Source: M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024.
+    Source:
+        M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024.
     """
     check_descent("ademamix", learning_rate, weight_decay)
     directions = _ademamix("ademamix", b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype)
@@ -189,12 +191,13 @@ def ademamix_alpha_schedule(alpha: float, warmup_steps: int) -> optax.Schedule:
         ValueError: `alpha` is negative, or `warmup_steps` less than 1.
         TypeError: `warmup_steps` is no integer.
 
-    Example:
+    Examples:
         >>> schedule = ademamix_alpha_schedule(5.0, 100)
         >>> print([round(float(schedule(count)), 2) for count in (0, 49, 99, 200)])
         [0.05, 2.5, 5.0, 5.0]
 
-    Source: M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024, section 3.
+    Source:
+        M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024, section 3.
     """
     check_range("ademamix_alpha_schedule", "alpha", alpha, 0.0)
     steps = check_positive_integer("ademamix_alpha_schedule", "warmup_steps", warmup_steps)
@@ -225,12 +228,13 @@ def ademamix_b3_schedule(b3: float, b_start: float, warmup_steps: int) -> optax.
         ValueError: A decay is out of range, or `warmup_steps` less than 1.
         TypeError: `warmup_steps` is no integer.
 
-    Example:
+    Examples:
         >>> schedule = ademamix_b3_schedule(0.9999, 0.9, 100)
         >>> print([round(float(schedule(count)), 4) for count in (0, 49, 99, 200)])
         [0.9909, 0.9998, 0.9999, 0.9999]
 
-    Source: M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024, section 3.
+    Source:
+        M. Pagliardini, P. Ablin, D. Grangier, "The AdEMAMix Optimizer: Better, Faster, Older", 2024, section 3.
     """
     for name, decay in (("b3", b3), ("b_start", b_start)):
         check_range("ademamix_b3_schedule", name, decay, 0.0, 1.0, open_low=True, open_high=True)

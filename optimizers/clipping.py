@@ -41,7 +41,7 @@ def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransfo
     Raises:
         ValueError: A concrete `max_norm` is negative or NaN.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> tx = clip_by_global_norm(1.0)
         >>> gradient = {"w": jnp.array([3.0, 0.0]), "b": jnp.array(4.0)}
@@ -49,7 +49,8 @@ def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransfo
         >>> print(clipped["w"], clipped["b"])
         [0.6 0. ] 0.8
 
-    Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    Source:
+        R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
     check_range("clip_by_global_norm", "max_norm", max_norm, 0.0)
 

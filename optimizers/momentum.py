@@ -77,14 +77,15 @@ def sgdw(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `accumulator_dtype` is not a floating dtype of 16, 32 or 64 bits.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> params, tx = jnp.array([1.0, -2.0]), sgdw(0.1, weight_decay=0.5)
         >>> update, state = tx.update(jnp.array([1.0, 1.0]), tx.init(params), params)
         >>> print(update)  # -0.1 (1 + 0.5 θ)
         [-0.15 -0.  ]
 
-    Source: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019.
+    Source:
+        I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
     check_range("sgdw", "momentum", momentum, 0.0, 1.0, open_high=True)
     check_descent("sgdw", learning_rate, weight_decay)
@@ -112,11 +113,12 @@ def normalized_weight_decay(
         ValueError: An argument is out of range.
         TypeError: `batch_size` or `train_size` is no integer.
 
-    Example:
+    Examples:
         >>> print(normalized_weight_decay(0.05, batch_size=128, train_size=51200, epochs=100))
         0.00025
 
-    Source: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, appendix B.1.
+    Source:
+        I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, appendix B.1.
     """
     check_range("normalized_weight_decay", "lambda_norm", lambda_norm, 0.0)
     check_range("normalized_weight_decay", "epochs", epochs, 0.0, open_low=True)

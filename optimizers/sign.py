@@ -105,7 +105,7 @@ def scale_by_lion(
         ValueError: A concrete hyperparameter is out of range, or `mode` is none of the three.
         TypeError: `mu_dtype` is not a floating dtype of 16, 32 or 64 bits.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> tx = scale_by_lion()
         >>> gradient = jnp.array([0.5, -2.0, 0.0])
@@ -113,7 +113,8 @@ def scale_by_lion(
         >>> print(update)
         [ 1. -1.  0.]
 
-    Source: X. Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023.
+    Source:
+        X. Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023.
     """
     return _lion("scale_by_lion", b1, b2, mu_dtype, mode, smooth_beta)
 
@@ -151,7 +152,7 @@ def lion(
         ValueError: A concrete hyperparameter is out of range.
         TypeError: `mu_dtype` is not a floating dtype of 16, 32 or 64 bits.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> params, tx = jnp.array([1.0, -2.0]), lion(0.1, weight_decay=0.0)
         >>> state = tx.init(params)
@@ -161,7 +162,8 @@ def lion(
         >>> print(f"{jnp.sum(params**2):.3f}")
         1.000
 
-    Source: X. Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023.
+    Source:
+        X. Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023.
     """
     check_range("lion", "learning_rate", learning_rate, 0.0)
     check_range("lion", "weight_decay", weight_decay, 0.0)

@@ -70,7 +70,7 @@ class TrainState(NamedTuple):
         Raises:
             ValueError: if `key` is not of JAX's default PRNG implementation.
 
-        Example:
+        Examples:
             >>> import jax.numpy as jnp, optax
             >>> state = TrainState.create(params={"w": jnp.zeros(3)}, tx=optax.sgd(0.1), key=0)
             >>> print(state.step, state.params)
@@ -108,8 +108,10 @@ def make_train_step(
 ) -> TrainStep:
     r"""One jitted train step: differentiate, update, apply; compiled once, its state donated.
 
-    .. math:: g_t = \text{gradient}(L)(\theta_t), \qquad
-              \theta_{t+1} = \theta_t + \text{tx.update}(g_t, s_t, \theta_t)
+    $$
+    g_t = \text{gradient}(L)(\theta_t), \qquad
+    \theta_{t+1} = \theta_t + \text{tx.update}(g_t, s_t, \theta_t)
+    $$
 
     The optimizer receives what Optax's extra args ask for: `value`, `grad`, `value_fn` and `obj_fn` (the scalar loss
     on this batch, as a function of the parameters alone) and `grad_fn`. The step may be called inside `jax.jit`,
@@ -146,7 +148,7 @@ def make_train_step(
         ValueError: if `microbatches` or `ema_decay` is out of range, the state lacks what an option needs, or a
             metric takes a reserved name.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, optax
         >>> loss_fn = lambda w, batch, key: (jnp.mean((batch - w) ** 2), {})
         >>> tx = optax.sgd(0.25)

@@ -39,7 +39,7 @@ def dual_cone_projection_weights(
     Raises:
         ValueError: arguments of other shapes, a negative epsilon.
 
-    Example:
+    Examples:
         Gradients (1, 0) and (-1, 1): the first becomes (0.5, 0.5), the second is kept:
 
         >>> import jax.numpy as jnp
@@ -47,7 +47,8 @@ def dual_cone_projection_weights(
         >>> dual_cone_projection_weights(gramian, jnp.eye(2)).round(3).tolist()
         [[1.0, 0.5], [1.0, 1.0]]
 
-    Source: Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024), Proposition 1.
+    Source:
+        Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024), Proposition 1.
     """
     function = "dual_cone_projection_weights"
     check_range(function, "norm_eps", norm_eps, 0.0)

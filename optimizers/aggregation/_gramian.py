@@ -69,7 +69,7 @@ def gramian(tree: PyTree) -> Float[Array, "T T"]:
     Raises:
         ValueError: leaves with different leading axes, or with none.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> gramian({"w": jnp.array([[1.0, 0.0], [-1.0, 1.0]]), "b": jnp.array([2.0, 0.0])}).tolist()
         [[5.0, -1.0], [-1.0, 2.0]]
@@ -105,7 +105,7 @@ def _inner_products(leaf: Array) -> Float[Array, "T T"]:
 def combine(weights: Float[Array, " T"], tree: PyTree) -> PyTree:
     """`sum_t weights[t] * leaf[t]` for each leaf `[T, ...]`, summed in float32 or wider, in the dtype of the leaf.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> combine(jnp.array([0.5, 2.0]), {"w": jnp.array([[1.0, 0.0], [-1.0, 1.0]])})["w"].tolist()
         [-1.5, 2.0]

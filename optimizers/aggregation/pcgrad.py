@@ -39,14 +39,15 @@ def pcgrad_weights(gramian: Float[Array, "T T"], key: Array) -> Float[Array, " T
     Raises:
         ValueError: a Gramian that is not square.
 
-    Example:
+    Examples:
         Gradients (1, 0) and (-1, 1) add up to (0.5, 1.5):
 
         >>> import jax, jax.numpy as jnp
         >>> pcgrad_weights(jnp.array([[1.0, -1.0], [-1.0, 2.0]]), jax.random.key(0)).tolist()
         [2.0, 1.5]
 
-    Source: Yu, Kumar, Gupta, Levine, Hausman, Finn, "Gradient Surgery for Multi-Task Learning" (2020), Algorithm 1.
+    Source:
+        Yu, Kumar, Gupta, Levine, Hausman, Finn, "Gradient Surgery for Multi-Task Learning" (2020), Algorithm 1.
     """
     gramian = check_gramian("pcgrad_weights", gramian)
     keys = jax.random.split(key, gramian.shape[0])
@@ -89,7 +90,7 @@ def pcgrad(key: Array | int = 0) -> optax.GradientTransformationExtraArgs:
     Raises:
         ValueError: from the update, for leaves without a leading task axis or with different ones.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, optax
         >>> tx = optax.chain(pcgrad(), optax.sgd(1.0))
         >>> params = jnp.zeros(2)
@@ -97,7 +98,8 @@ def pcgrad(key: Array | int = 0) -> optax.GradientTransformationExtraArgs:
         >>> updates.tolist()
         [-0.5, -1.5]
 
-    Source: Yu, Kumar, Gupta, Levine, Hausman, Finn, "Gradient Surgery for Multi-Task Learning" (2020).
+    Source:
+        Yu, Kumar, Gupta, Levine, Hausman, Finn, "Gradient Surgery for Multi-Task Learning" (2020).
     """
 
     def init() -> PCGradState:

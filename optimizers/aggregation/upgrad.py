@@ -37,14 +37,15 @@ def upgrad_weights(
     Raises:
         ValueError: a preference that is not a vector of length T, a negative epsilon.
 
-    Example:
+    Examples:
         Gradients (1, 0) and (-1, 1) become (0.25, 0.75), which conflicts with neither:
 
         >>> import jax.numpy as jnp
         >>> upgrad_weights(jnp.array([[1.0, -1.0], [-1.0, 2.0]]), reg_eps=0.0).round(4).tolist()
         [1.0, 0.75]
 
-    Source: Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024).
+    Source:
+        Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024).
     """
     gramian = check_gramian("upgrad_weights", gramian)
     size = gramian.shape[0]
@@ -81,7 +82,7 @@ def upgrad(
         ValueError: a negative epsilon; from the update, leaves without a leading task axis or with different ones,
             a preference of another length.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, optax
         >>> tx = optax.chain(upgrad(), optax.sgd(1.0))
         >>> params = jnp.zeros(2)
@@ -89,7 +90,8 @@ def upgrad(
         >>> [round(float(u), 3) for u in updates]
         [-0.25, -0.75]
 
-    Source: Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024).
+    Source:
+        Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024).
     """
     check_range("upgrad", "norm_eps", norm_eps, 0.0)
     check_range("upgrad", "reg_eps", reg_eps, 0.0)

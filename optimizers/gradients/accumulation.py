@@ -16,7 +16,9 @@ PyTree = Any
 def accumulate(steps: int, *, inner: GradientRule = backprop) -> Callable[..., ValueAndGrad]:
     r"""Gradient accumulation: the batch in `steps` microbatches, one after the other, in the memory of one.
 
-    .. math:: g = \frac1n \sum_{i=1}^{n} \nabla L(\theta; B_i), \qquad B = B_1 \cup \dots \cup B_n
+    $$
+    g = \frac1n \sum_{i=1}^{n} \nabla L(\theta; B_i), \qquad B = B_1 \cup \dots \cup B_n
+    $$
 
     Equals the gradient of the whole batch when the loss is a mean over examples. Values and gradients are summed in
     float32 or wider and averaged once. Floating leaves of `aux` (metrics, batch statistics) are averaged as well;
@@ -37,7 +39,7 @@ def accumulate(steps: int, *, inner: GradientRule = backprop) -> Callable[..., V
         TypeError: if `steps` is not an integer, or `inner` not a gradient rule.
         ValueError: if `steps` is less than 1, there is no batch, or a leaf's leading axis is not divisible by it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> loss_fn = lambda w, batch: jnp.mean((batch - w) ** 2)
         >>> value, gradient = accumulate(2)(loss_fn)(0.0, jnp.array([1.0, 2.0, 3.0, 4.0]))

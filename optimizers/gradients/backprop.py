@@ -22,7 +22,7 @@ def backprop(loss_fn: LossFn, has_aux: bool = False) -> ValueAndGrad:
         `value_and_grad(params, *args, step=None, **kwargs)` giving `(value, gradient)`, or `((value, aux), gradient)`.
         `step` is accepted, so that rules are interchangeable, and not used.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> value, gradient = backprop(lambda w: jnp.sum(w**2))(jnp.array([3.0, 4.0]))
         >>> print(value, gradient)

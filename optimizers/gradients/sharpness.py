@@ -19,12 +19,16 @@ def sam(
 ) -> Callable[..., ValueAndGrad]:
     r"""Sharpness-aware minimisation: the gradient at the worst point of a ball around the parameters.
 
-    .. math:: \epsilon = \rho \frac{g}{\lVert g \rVert_2}, \qquad g = \nabla L(\theta), \qquad
-              g_\text{SAM} = \nabla L(\theta + \epsilon)
+    $$
+    \epsilon = \rho \frac{g}{\lVert g \rVert_2}, \qquad g = \nabla L(\theta), \qquad
+    g_\text{SAM} = \nabla L(\theta + \epsilon)
+    $$
 
     and with `adaptive` (ASAM), where the ball is measured relative to the size of each parameter,
 
-    .. math:: \epsilon = \rho \frac{T^2 g}{\lVert T g \rVert_2}, \qquad T = |\theta| + \eta .
+    $$
+    \epsilon = \rho \frac{T^2 g}{\lVert T g \rVert_2}, \qquad T = |\theta| + \eta .
+    $$
 
     Only the gradient changes: the parameters that the caller holds are never perturbed, the optimizer inside is any
     Optax chain, and the value and `aux` (metrics, batch statistics) are those of the unperturbed pass. A zero
@@ -44,7 +48,7 @@ def sam(
         ValueError: if `rho` or `eta` is negative, or `rho` is a schedule and no `step` is given.
         TypeError: if `inner` is not a gradient rule.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> value, gradient = sam(rho=0.1)(lambda w: jnp.sum(w**2))(jnp.array([3.0, 4.0]))
         >>> print(value, gradient)

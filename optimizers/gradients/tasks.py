@@ -12,7 +12,9 @@ from optimizers.gradients.backprop import LossFn, ValueAndGrad
 def per_task(*, sequential: bool = False) -> Callable[..., ValueAndGrad]:
     r"""The gradients of several tasks from one forward pass: the Jacobian of the vector of losses.
 
-    .. math:: J_t = \nabla_\theta L_t(\theta), \qquad t = 1, \dots, T
+    $$
+    J_t = \nabla_\theta L_t(\theta), \qquad t = 1, \dots, T
+    $$
 
     The forward pass runs once and is pulled back T times. Feed the result to an aggregator, which is a link of an
     Optax chain: `optax.chain(upgrad(), adamw(1e-3))`.
@@ -28,7 +30,7 @@ def per_task(*, sequential: bool = False) -> Callable[..., ValueAndGrad]:
     Raises:
         ValueError: if `loss_fn` does not return a vector `[T]`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> two_tasks = lambda w: jnp.stack([jnp.sum(w**2), jnp.sum((w - 1.0) ** 2)])
         >>> losses, jacobian = per_task()(two_tasks)(jnp.array([1.0, 2.0]))
