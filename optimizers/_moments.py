@@ -1,9 +1,9 @@
-"""The frame all elementwise transformations share: moments of the gradient, advanced and read in one pass over memory.
+"""The frame all elementwise transformations share: moments of the gradient, advanced and read in place.
 
 A member of a family states three things: the scalars of step t (bias corrections, mixing weights), how the moments
 advance, and the direction formed from the *new* moments. Everything else is here: dtypes, storage, None leaves, state.
-Reading the new moments is what keeps the update at one pass: the old ones' buffers are donated to them, so reading the
-old ones costs a copy of the tree.
+Reading the new moments is what keeps the update free of temporaries: the old ones' buffers are donated to them, so
+reading the old ones costs a copy of the tree.
 """
 
 import math

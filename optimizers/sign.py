@@ -132,9 +132,9 @@ def lion(
     $$\theta_t = \theta_{t-1} - \eta_t\,(\operatorname{sign}(\beta_1 m_{t-1} + (1 - \beta_1) g_t) +
     \lambda\,\theta_{t-1}), \qquad m_t = \beta_2 m_{t-1} + (1 - \beta_2) g_t$$
 
-    Same trajectory as `optax.lion`, in one pass over memory (see `scale_by_lion`). The step does not depend on the
-    scale of the gradients. Learning rates are 3 to 10 times smaller than AdamW's, weight decay larger by the same
-    factor.
+    Same trajectory as `optax.lion`, without its copy of the momentum (see `scale_by_lion`). The step does not depend
+    on the scale of the gradients. Learning rates are 3 to 10 times smaller than AdamW's, weight decay larger by the
+    same factor.
 
     Args:
         learning_rate: Step size, at least 0: a number, a traced scalar or an Optax schedule.
