@@ -76,7 +76,7 @@ def print_table(results: list[Result], options: Options, task: Task, console: Co
     seeds = f"{options.seeds} seed{'s' * (options.seeds > 1)}"
     table = Table(
         title=f"{task.name} · {seeds} · {options.steps} steps of {options.batch}",
-        caption=f"mean ± standard deviation over {seeds} at the last step; a step trains all seeds at once",
+        caption=f"mean ± standard deviation; a step trains all {seeds}" if options.seeds > 1 else "a single seed",
         title_style="bold",
         header_style="bold",
     )
