@@ -2,7 +2,8 @@
 
 Rooms, one topic a file:
 
-- `classification`: softmax cross-entropy, PolyLoss, focal losses, squentropy, harmonic loss
+- `classification`: softmax cross-entropy, PolyLoss, focal losses, squentropy
+- `harmonic`: softmax over the distances to class centres
 - `margin`: softmax with a margin on the angle (ArcFace, sub-centre ArcFace, and the function that takes any margin)
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
@@ -18,8 +19,6 @@ in float32. Every float hyperparameter may be traced, so that a sweep is one `vm
 
 from objectives.classification import (
     focal_loss,
-    harmonic_logits,
-    harmonic_loss,
     poly_focal_loss,
     poly_loss,
     poly_n_loss,
@@ -27,6 +26,7 @@ from objectives.classification import (
     softmax_cross_entropy,
     squentropy_loss,
 )
+from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss

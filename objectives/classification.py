@@ -6,35 +6,31 @@ penalty of the label's probability,
     loss = Σ_c q_c φ(p_c),
 
 where cross-entropy is φ(p) = -log p, PolyLoss adds powers of (1 - p) to it and the focal loss multiplies it by one. The
-sigmoid members apply the same penalties to the two classes of every entry. Squentropy and the harmonic loss are
-cross-entropies too: with a square penalty on the wrong logits, and of logits made from distances.
+sigmoid members apply the same penalties to the two classes of every entry. Squentropy is cross-entropy with a square
+penalty on the wrong logits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from objectives._inputs import (
     Labels,
-    check_classes,
     check_rank,
     check_same_shape,
-    class_labels,
     class_vector,
     clean,
     compute_dtype,
-    describe,
     finish,
     floating,
     hyperparameter,
     is_class,
     mask,
-    pick,
     real,
 )
+from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
 
 
@@ -47,8 +43,9 @@ def softmax_cross_entropy(
 ) -> Float[Array, "*batch"]:
     r"""Cross-entropy of softmax probabilities against integer labels or probabilities.
 
-    .. math::
-        -\sum_c q'_c \log p_c, \quad p = \mathrm{softmax}(\mathrm{logits}), \quad q' = (1 - s)\, q + s / C
+    $$
+    -\sum_c q'_c \log p_c, \quad p = \mathrm{softmax}(\mathrm{logits}), \quad q' = (1 - s)\, q + s / C
+    $$
 
     A class may be switched off with a logit of -inf: while its label probability is 0 it contributes nothing.
 
@@ -65,7 +62,7 @@ def softmax_cross_entropy(
         TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match or `label_smoothing` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{softmax_cross_entropy(jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0]))[0]:.4f}")
         0.2395
@@ -75,13 +72,13 @@ def softmax_cross_entropy(
         (label smoothing), 2016.
     """
     name = "softmax_cross_entropy"
-    logits, targets, kept = _read(name, logits, labels, where)
+    logits, targets, kept = read(name, logits, labels, where)
     smoothing = hyperparameter(name, "label_smoothing", label_smoothing, compute_dtype(logits), 0, 1)
-    losses = _expected_penalty(logits, targets, jnp.negative)
+    losses = expected_penalty(logits, targets, jnp.negative)
     if not (isinstance(smoothing, float) and smoothing == 0):
         classes = logits.shape[-1]
         uniform = Labels(jnp.where(smoothing == 0, 0, jnp.full(classes, 1 / classes, losses.dtype)), None)
-        losses = (1 - smoothing) * losses + smoothing * _expected_penalty(logits, uniform, jnp.negative)
+        losses = (1 - smoothing) * losses + smoothing * expected_penalty(logits, uniform, jnp.negative)
     return finish(losses, kept, targets.valid)
 
 
@@ -94,7 +91,9 @@ def poly_loss(
 ) -> Float[Array, "*batch"]:
     r"""Poly-1 loss: cross-entropy with the first coefficient of its expansion in (1 - p) raised by epsilon.
 
-    .. math:: \sum_c q_c \left[ -\log p_c + \epsilon\, (1 - p_c) \right]
+    $$
+    \sum_c q_c \left[ -\log p_c + \epsilon\, (1 - p_c) \right]
+    $$
 
     Args:
         logits: Unnormalised log probabilities `[..., C]`.
@@ -110,7 +109,7 @@ def poly_loss(
         TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match or `epsilon` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{poly_loss(jnp.array([[0.0, 0.0]]), jnp.array([0]), epsilon=1.0)[0]:.4f}")
         1.1931
@@ -119,9 +118,9 @@ def poly_loss(
         Leng, Tan, Liu, Cubuk, Shi, Cheng, Anguelov, "PolyLoss: A Polynomial Expansion Perspective of Classification
         Loss Functions", 2022.
     """
-    logits, targets, kept = _read("poly_loss", logits, labels, where)
+    logits, targets, kept = read("poly_loss", logits, labels, where)
     epsilon = hyperparameter("poly_loss", "epsilon", epsilon, compute_dtype(logits), -1)
-    losses = _expected_penalty(logits, targets, lambda log_p: -log_p - epsilon * jnp.expm1(log_p))
+    losses = expected_penalty(logits, targets, lambda log_p: -log_p - epsilon * jnp.expm1(log_p))
     return finish(losses, kept, targets.valid)
 
 
@@ -134,7 +133,9 @@ def poly_n_loss(
 ) -> Float[Array, "*batch"]:
     r"""Poly-N loss: cross-entropy with the first N coefficients of its expansion in (1 - p) changed.
 
-    .. math:: \sum_c q_c \Big[ -\log p_c + \sum_{j=1}^N \epsilon_j\, (1 - p_c)^j \Big]
+    $$
+    \sum_c q_c \Big[ -\log p_c + \sum_{j=1}^N \epsilon_j\, (1 - p_c)^j \Big]
+    $$
 
     Args:
         logits: Unnormalised log probabilities `[..., C]`.
@@ -150,7 +151,7 @@ def poly_n_loss(
         TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match or an epsilon is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{poly_n_loss(jnp.array([[0.0, 0.0]]), jnp.array([0]), epsilons=[1.0, -0.5])[0]:.4f}")
         1.0681
@@ -160,7 +161,7 @@ def poly_n_loss(
         Loss Functions", 2022.
     """
     name = "poly_n_loss"
-    logits, targets, kept = _read(name, logits, labels, where)
+    logits, targets, kept = read(name, logits, labels, where)
     if isinstance(epsilons, jax.Array | np.ndarray):
         check_rank(name, "epsilons", jnp.asarray(epsilons), 1, "[N]", 1)
     coefficients = [
@@ -174,7 +175,7 @@ def poly_n_loss(
             polynomial = wrong * (coefficient + polynomial)
         return polynomial - log_p
 
-    return finish(_expected_penalty(logits, targets, penalty), kept, targets.valid)
+    return finish(expected_penalty(logits, targets, penalty), kept, targets.valid)
 
 
 def focal_loss(
@@ -187,7 +188,9 @@ def focal_loss(
 ) -> Float[Array, "*batch"]:
     r"""Focal loss over mutually exclusive classes (softmax): cross-entropy with easy examples weighted down.
 
-    .. math:: -\sum_c q_c\, \alpha_c\, (1 - p_c)^\gamma \log p_c
+    $$
+    -\sum_c q_c\, \alpha_c\, (1 - p_c)^\gamma \log p_c
+    $$
 
     Args:
         logits: Unnormalised log probabilities `[..., C]`.
@@ -203,7 +206,7 @@ def focal_loss(
         TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match or `gamma` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{focal_loss(jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0]), gamma=1.0)[0]:.4f}")
         0.0510
@@ -211,11 +214,11 @@ def focal_loss(
     Source:
         Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object Detection", 2017.
     """
-    logits, targets, kept = _read("focal_loss", logits, labels, where)
+    logits, targets, kept = read("focal_loss", logits, labels, where)
     dtype = compute_dtype(logits)
     gamma = hyperparameter("focal_loss", "gamma", gamma, dtype, 0)
     weights = None if alpha is None else class_vector("focal_loss", "alpha", alpha, logits.shape[-1], dtype)
-    losses = _expected_penalty(logits, targets, lambda log_p: _focal(-log_p, -jnp.expm1(log_p), gamma), weights)
+    losses = expected_penalty(logits, targets, lambda log_p: _focal(-log_p, -jnp.expm1(log_p), gamma), weights)
     return finish(losses, kept, targets.valid)
 
 
@@ -229,9 +232,10 @@ def sigmoid_focal_loss(
 ) -> Float[Array, "*batch"]:
     r"""Focal loss of independent binary decisions (sigmoid), one for every entry: dense detection, multi-label.
 
-    .. math::
-        \alpha_t (1 - p_t)^\gamma\, \mathrm{BCE}, \quad p_t = y p + (1 - y)(1 - p), \quad
-        \alpha_t = y \alpha + (1 - y)(1 - \alpha), \quad p = \sigma(\mathrm{logits})
+    $$
+    \alpha_t (1 - p_t)^\gamma\, \mathrm{BCE}, \quad p_t = y p + (1 - y)(1 - p), \quad
+    \alpha_t = y \alpha + (1 - y)(1 - \alpha), \quad p = \sigma(\mathrm{logits})
+    $$
 
     Args:
         logits: Log odds of the positive class `[...]`.
@@ -247,7 +251,7 @@ def sigmoid_focal_loss(
         TypeError: If the logits are not floating point, the labels not real or `where` not boolean.
         ValueError: If shapes differ (nothing is broadcast) or a hyperparameter is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{sigmoid_focal_loss(jnp.array([0.0]), jnp.array([1]), alpha=0.25)[0]:.4f}")
         0.0433
@@ -269,7 +273,9 @@ def poly_focal_loss(
 ) -> Float[Array, "*batch"]:
     r"""Poly-1 focal loss of independent binary decisions: the focal loss with its leading coefficient raised.
 
-    .. math:: \alpha_t \left[ (1 - p_t)^\gamma\, \mathrm{BCE} + \epsilon\, (1 - p_t)^{\gamma + 1} \right]
+    $$
+    \alpha_t \left[ (1 - p_t)^\gamma\, \mathrm{BCE} + \epsilon\, (1 - p_t)^{\gamma + 1} \right]
+    $$
 
     with p_t and alpha_t as in `sigmoid_focal_loss`.
 
@@ -288,7 +294,7 @@ def poly_focal_loss(
         TypeError: If the logits are not floating point, the labels not real or `where` not boolean.
         ValueError: If shapes differ (nothing is broadcast) or a hyperparameter is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{poly_focal_loss(jnp.array([0.0]), jnp.array([1]), epsilon=-1.0)[0]:.4f}")
         0.0483
@@ -308,7 +314,9 @@ def squentropy_loss(
 ) -> Float[Array, "*batch"]:
     r"""Squentropy: cross-entropy plus the mean square of the wrong classes' logits. It has no hyperparameter.
 
-    .. math:: -\sum_c q_c \log p_c + \frac{1}{C - 1} \sum_c (1 - q_c)\, f_c^2, \quad f = \mathrm{logits}
+    $$
+    -\sum_c q_c \log p_c + \frac{1}{C - 1} \sum_c (1 - q_c)\, f_c^2, \quad f = \mathrm{logits}
+    $$
 
     Unlike cross-entropy it is not invariant to a shift of the logits; it is convex in them.
 
@@ -325,7 +333,7 @@ def squentropy_loss(
         TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{squentropy_loss(jnp.array([[2.0, 1.0, -1.0]]), jnp.array([0]))[0]:.4f}")
         1.3490
@@ -333,131 +341,14 @@ def squentropy_loss(
     Source:
         Hui, Belkin, Wright, "Cut your Losses with Squentropy", 2023.
     """
-    logits, targets, kept = _read("squentropy_loss", logits, labels, where)
+    logits, targets, kept = read("squentropy_loss", logits, labels, where)
     scores, classes = logits.astype(compute_dtype(logits)), logits.shape[-1]
     if targets.are_ids:
         squares = jnp.where(is_class(targets.values, classes), 0, scores**2)
     else:
         squares = (1 - targets.values) * scores**2
-    losses = _expected_penalty(logits, targets, jnp.negative) + jnp.sum(squares, axis=-1) / max(classes - 1, 1)
+    losses = expected_penalty(logits, targets, jnp.negative) + jnp.sum(squares, axis=-1) / max(classes - 1, 1)
     return finish(losses, kept, targets.valid)
-
-
-def harmonic_logits(
-    embeddings: Float[ArrayLike, "*batch features"],
-    weights: Float[ArrayLike, "classes features"],
-    *,
-    exponent: Scalar | None = None,
-    epsilon: Scalar = 1e-9,
-) -> Float[Array, "*batch classes"]:
-    r"""Logits whose softmax is the harmonic max of the distances to the class centres.
-
-    .. math:: -\tfrac{n}{2} \log\left( \lVert w_c - x \rVert^2 + \epsilon \right), \quad
-        \mathrm{softmax}_c = \frac{d_c^{-n}}{\sum_j d_j^{-n}}
-
-    The squared distances come from inner products. Those below their rounding error, 16 units in the last place of the
-    squared norms, count as that error and have gradient 0; embeddings and centres that share a large offset should
-    therefore be centred first.
-
-    Args:
-        embeddings: Embeddings x `[..., D]`.
-        weights: Class centres w `[C, D]`.
-        exponent: Harmonic exponent n, positive; the square root of D by default.
-        epsilon: Positive guard, in squared units of the embeddings, for an embedding at a centre.
-
-    Returns:
-        Logits `[..., C]`, float32 (float64 for float64 inputs).
-
-    Raises:
-        TypeError: If embeddings or weights are not floating point.
-        ValueError: If shapes do not match or a hyperparameter is out of range.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> logits = harmonic_logits(jnp.array([0.0]), jnp.array([[1.0], [2.0]]), exponent=2.0)
-        >>> print(f"{jax.nn.softmax(logits)[0]:.4f}")
-        0.8000
-
-    Source:
-        Baek, Liu, Tyagi, Tegmark, "Harmonic Loss Trains Interpretable AI Models", 2025.
-    """
-    return _harmonic_logits("harmonic_logits", embeddings, weights, exponent, epsilon)
-
-
-def harmonic_loss(
-    embeddings: Float[ArrayLike, "*batch features"],
-    weights: Float[ArrayLike, "classes features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    *,
-    exponent: Scalar | None = None,
-    epsilon: Scalar = 1e-9,
-    where: Bool[ArrayLike, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
-    r"""Harmonic loss: the nearer a class centre, the more probable the class.
-
-    .. math:: -\sum_c q_c \log p_c, \quad p_c = \frac{d_c^{-n}}{\sum_j d_j^{-n}}, \quad d_c = \lVert w_c - x \rVert
-
-    It is invariant to a common scaling, rotation or translation of embeddings and centres, and it is 0 at a finite
-    point: x = w_y.
-
-    Args:
-        embeddings: Embeddings x `[..., D]`.
-        weights: Class centres w `[C, D]`.
-        labels: Class ids `[...]`, or probabilities (one-hot included) `[..., C]`.
-        exponent: Harmonic exponent n, positive; the square root of D by default.
-        epsilon: Positive guard, in squared units of the embeddings, for an embedding at a centre.
-        where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
-
-    Returns:
-        Losses `[...]` in nats, float32 (float64 for float64 inputs); NaN where a class id is out of range.
-
-    Raises:
-        TypeError: If embeddings or weights are not floating point, class ids not integers or `where` not boolean.
-        ValueError: If shapes do not match or a hyperparameter is out of range.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> centres = jnp.array([[1.0], [2.0]])
-        >>> print(f"{harmonic_loss(jnp.array([[0.0]]), centres, jnp.array([0]), exponent=2.0)[0]:.4f}")
-        0.2231
-
-    Source:
-        Baek, Liu, Tyagi, Tegmark, "Harmonic Loss Trains Interpretable AI Models", 2025.
-    """
-    name = "harmonic_loss"
-    embeddings = floating(name, "embeddings", embeddings)
-    check_rank(name, "embeddings", embeddings, 1, "[..., D]")
-    kept = mask(name, where, embeddings.shape[:-1])
-    logits = _harmonic_logits(name, clean(embeddings, kept), weights, exponent, epsilon)
-    targets = class_labels(name, labels, logits.shape, compute_dtype(logits), kept)
-    return finish(_expected_penalty(logits, targets, jnp.negative), kept, targets.valid)
-
-
-def _read(
-    function: str, logits: ArrayLike, labels: ArrayLike, where: ArrayLike | None
-) -> tuple[Array, Labels, Array | None]:
-    """Checked and cleaned logits (in their own dtype), labels and mask."""
-    logits = floating(function, "logits", logits)
-    check_classes(function, "logits", logits)
-    kept = mask(function, where, logits.shape[:-1])
-    return clean(logits, kept), class_labels(function, labels, logits.shape, compute_dtype(logits), kept), kept
-
-
-def _expected_penalty(
-    logits: Array, labels: Labels, penalty: Callable[[Array], Array], class_weights: Array | None = None
-) -> Array:
-    """Σ_c q_c w_c penalty(log p_c): the one equation of this file."""
-    scores = logits.astype(compute_dtype(logits))
-    peak = lax.stop_gradient(jnp.max(scores, axis=-1))
-    peak = jnp.where(jnp.isfinite(peak), peak, 0)
-    log_total = jnp.log(jnp.sum(jnp.exp(scores - peak[..., None]), axis=-1))
-    if labels.are_ids:
-        losses = penalty(pick(scores, labels.values) - peak - log_total)
-        return losses if class_weights is None else losses * class_weights[labels.values]
-    impossible = (labels.values == 0) & jnp.isneginf(scores)  # 0 times inf is 0 here
-    penalties = penalty(jnp.where(impossible, 0, scores - peak[..., None] - log_total[..., None]))
-    weights = labels.values if class_weights is None else labels.values * class_weights
-    return jnp.sum(weights * penalties, axis=-1)
 
 
 def _power(base: Array, exponent: Scalar) -> Array:
@@ -495,27 +386,3 @@ def _sigmoid_focal(
         alpha = hyperparameter(function, "alpha", alpha, dtype, 0, 1)
         losses = losses * (positive * alpha + (1 - positive) * (1 - alpha))
     return finish(losses, kept)
-
-
-def _harmonic_logits(
-    function: str, embeddings: ArrayLike, weights: ArrayLike, exponent: Scalar | None, epsilon: Scalar
-) -> Array:
-    """The logits of the harmonic max, with errors in the caller's name."""
-    embeddings, weights = floating(function, "embeddings", embeddings), floating(function, "weights", weights)
-    check_rank(function, "embeddings", embeddings, 1, "[..., D]")
-    check_rank(function, "weights", weights, 2, "[C, D]", 2)
-    if weights.shape[-1] != embeddings.shape[-1] or weights.size == 0:
-        raise ValueError(
-            f"{function}: weights must have shape [C, {embeddings.shape[-1]}] with C > 0, got {describe(weights)}"
-        )
-    dtype = compute_dtype(embeddings, weights)
-    order = embeddings.shape[-1] ** 0.5 if exponent is None else exponent
-    order = hyperparameter(function, "exponent", order, dtype, 0, open_low=True)
-    guard = hyperparameter(function, "epsilon", epsilon, dtype, 0, open_low=True)
-
-    x, w = embeddings.astype(dtype), weights.astype(dtype)
-    norms = jnp.sum(x * x, axis=-1, keepdims=True) + jnp.sum(w * w, axis=-1)
-    squared = norms - 2 * jnp.tensordot(x, w, axes=(-1, -1), precision=lax.Precision.HIGHEST)
-    # Below the rounding error of the norms a distance is unknown: it counts as that error, and has no direction.
-    squared = jnp.maximum(squared, lax.stop_gradient(16 * jnp.finfo(dtype).eps * norms))
-    return -0.5 * order * jnp.log(squared + guard)

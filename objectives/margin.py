@@ -41,9 +41,10 @@ def margin_softmax_loss(
 ) -> Float[Array, "*batch"]:
     r"""Scaled softmax cross-entropy of cosines, with a margin function applied to the target's cosine.
 
-    .. math::
-        \log\Big( 1 + \sum_{j \ne y} e^{s\, (c_j - m(c_y))} \Big), \qquad
-        c_j = \max_k \Big\langle \frac{x}{\lVert x \rVert}, \frac{w_{jk}}{\lVert w_{jk} \rVert} \Big\rangle
+    $$
+    \log\Big( 1 + \sum_{j \ne y} e^{s\, (c_j - m(c_y))} \Big), \qquad
+    c_j = \max_k \Big\langle \frac{x}{\lVert x \rVert}, \frac{w_{jk}}{\lVert w_{jk} \rVert} \Big\rangle
+    $$
 
     This is the family's one function; CosFace, for one, is `margin=lambda cosine: cosine - 0.35`. Labels given as
     probabilities q mean the expected loss, the sum over classes y of q_y times the loss of label y, as mixing of
@@ -65,7 +66,7 @@ def margin_softmax_loss(
             `where` not boolean.
         ValueError: If shapes do not match or `scale` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> embeddings, weights = jnp.array([[2.0, 0.0]]), jnp.eye(2)
         >>> loss = margin_softmax_loss(embeddings, weights, jnp.array([0]), margin=lambda c: c - 0.5, scale=2.0)
@@ -94,8 +95,9 @@ def arcface_loss(
 ) -> Float[Array, "*batch"]:
     r"""ArcFace: softmax of cosines with an additive margin on the angle to the target class.
 
-    .. math::
-        -\log \frac{e^{s \cos(\theta_y + m)}}{e^{s \cos(\theta_y + m)} + \sum_{j \ne y} e^{s \cos\theta_j}}
+    $$
+    -\log \frac{e^{s \cos(\theta_y + m)}}{e^{s \cos(\theta_y + m)} + \sum_{j \ne y} e^{s \cos\theta_j}}
+    $$
 
     Where the angle plus the margin would pass π, the target logit is s (cos θ_y − m sin m), which keeps it decreasing.
 
@@ -115,7 +117,7 @@ def arcface_loss(
         TypeError: If embeddings or weights are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match or a hyperparameter is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{arcface_loss(jnp.array([[2.0, 0.0]]), jnp.eye(2), jnp.array([0]), scale=4.0)[0]:.4f}")
         0.0294
@@ -139,8 +141,9 @@ def subcenter_arcface_loss(
 ) -> Float[Array, "*batch"]:
     r"""Sub-centre ArcFace: every class has K centres and the nearest one counts, which tolerates noisy labels.
 
-    .. math::
-        \cos\theta_j = \max_k \Big\langle \frac{x}{\lVert x \rVert}, \frac{w_{jk}}{\lVert w_{jk} \rVert} \Big\rangle
+    $$
+    \cos\theta_j = \max_k \Big\langle \frac{x}{\lVert x \rVert}, \frac{w_{jk}}{\lVert w_{jk} \rVert} \Big\rangle
+    $$
 
     and the loss is that of `arcface_loss`.
 
@@ -160,7 +163,7 @@ def subcenter_arcface_loss(
         TypeError: If embeddings or weights are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match or a hyperparameter is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> centres = jnp.array([[[1.0, 0.0], [0.0, -1.0]], [[0.0, 1.0], [-1.0, 0.0]]])
         >>> print(f"{subcenter_arcface_loss(jnp.array([[2.0, 0.0]]), centres, jnp.array([0]), scale=4.0)[0]:.4f}")

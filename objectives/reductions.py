@@ -17,7 +17,9 @@ def reduce_sum(
 ) -> Float[Array, "..."]:
     r"""Weighted sum over the entries that `where` keeps.
 
-    .. math:: \sum_i m_i w_i v_i
+    $$
+    \sum_i m_i w_i v_i
+    $$
 
     Masked entries may hold NaN or inf: they change neither value nor gradient. A weight of zero is no mask: it does
     not hide a NaN.
@@ -35,7 +37,7 @@ def reduce_sum(
         TypeError: If `where` is not boolean or the values are not real.
         ValueError: If the shapes differ.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(reduce_sum(jnp.array([1.0, 2.0, jnp.nan]), where=jnp.array([True, True, False])))
         3.0
@@ -52,7 +54,9 @@ def reduce_mean(
 ) -> Float[Array, "..."]:
     r"""Weighted mean over the entries that `where` keeps.
 
-    .. math:: \frac{\sum_i m_i w_i v_i}{\sum_i m_i w_i}, \quad 0 \text{ where the denominator is } 0
+    $$
+    \frac{\sum_i m_i w_i v_i}{\sum_i m_i w_i}, \quad 0 \text{ where the denominator is } 0
+    $$
 
     Masked entries may hold NaN or inf: they change neither value nor gradient. A weight of zero is no mask: it does
     not hide a NaN.
@@ -70,7 +74,7 @@ def reduce_mean(
         TypeError: If `where` is not boolean or the values are not real.
         ValueError: If the shapes differ.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(reduce_mean(jnp.array([1.0, 2.0, 5.0]), weights=jnp.array([1.0, 1.0, 2.0])))
         3.25

@@ -16,9 +16,10 @@ def huber_loss(
 ) -> Float[Array, "*batch"]:
     r"""Huber loss: quadratic near zero error, linear beyond delta.
 
-    .. math::
-        \tfrac12 e^2 \ \text{if}\ |e| \le \delta, \qquad \delta \left( |e| - \tfrac12 \delta \right)\ \text{else},
-        \qquad e = \mathrm{predictions} - \mathrm{targets}
+    $$
+    \tfrac12 e^2 \ \text{if}\ |e| \le \delta, \qquad \delta \left( |e| - \tfrac12 \delta \right)\ \text{else},
+    \qquad e = \mathrm{predictions} - \mathrm{targets}
+    $$
 
     Its gradient is the error clipped to [-delta, delta].
 
@@ -35,7 +36,7 @@ def huber_loss(
         TypeError: If the predictions are not floating point, the targets not real or `where` not boolean.
         ValueError: If shapes differ or `delta` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(huber_loss(jnp.array([0.5, 3.0]), jnp.array([0.0, 0.0])))
         [0.125 2.5  ]
@@ -58,7 +59,9 @@ def pseudo_huber_loss(
 ) -> Float[Array, "*batch"]:
     r"""Pseudo-Huber loss: a smooth passage from half the squared error to delta times the absolute error.
 
-    .. math:: \delta^2 \left( \sqrt{1 + (e / \delta)^2} - 1 \right), \qquad e = \mathrm{predictions} - \mathrm{targets}
+    $$
+    \delta^2 \left( \sqrt{1 + (e / \delta)^2} - 1 \right), \qquad e = \mathrm{predictions} - \mathrm{targets}
+    $$
 
     Args:
         predictions: Predictions `[...]`.
@@ -73,7 +76,7 @@ def pseudo_huber_loss(
         TypeError: If the predictions are not floating point, the targets not real or `where` not boolean.
         ValueError: If shapes differ or `delta` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> print(f"{pseudo_huber_loss(jnp.array([0.75]), jnp.array([0.0]))[0]:.4f}")
         0.2500

@@ -52,9 +52,10 @@ def dice_loss(
 ) -> Float[Array, "..."]:
     r"""Dice loss, or with other alpha and beta the Tversky loss, on soft counts.
 
-    .. math::
-        \operatorname{mean}_c\ w_c \left( 1 - \frac{tp_c + s}{tp_c + \alpha\, fp_c + \beta\, fn_c + s} \right), \qquad
-        tp_c = \sum_i p_{ic} t_{ic}, \quad fp_c = \sum_i p_{ic} - tp_c, \quad fn_c = \sum_i t_{ic} - tp_c
+    $$
+    \operatorname{mean}_c\ w_c \left( 1 - \frac{tp_c + s}{tp_c + \alpha\, fp_c + \beta\, fn_c + s} \right), \qquad
+    tp_c = \sum_i p_{ic} t_{ic}, \quad fp_c = \sum_i p_{ic} - tp_c, \quad fn_c = \sum_i t_{ic} - tp_c
+    $$
 
     Args:
         predictions: Logits `[B, *space, C]`, or probabilities with `apply_softmax=False`. A single class is binary:
@@ -83,7 +84,7 @@ def dice_loss(
         TypeError: If the predictions are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match, a hyperparameter is out of range or a word unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> probabilities = jnp.array([[[0.75, 0.25], [0.25, 0.75]]])
         >>> print(f"{dice_loss(probabilities, jnp.array([[0, 1]]), apply_softmax=False)[0]:.4f}")
@@ -129,10 +130,11 @@ def jaccard_metric_loss(
 ) -> Float[Array, "..."]:
     r"""Jaccard metric loss: one minus the intersection over union, valid for soft labels too.
 
-    .. math::
-        \operatorname{mean}_c\ w_c \left( 1 - \frac{tp_c + s}{tp_c + \alpha\, fp_c + \beta\, fn_c + s} \right), \qquad
-        tp_c = \tfrac12 \left( \lVert p_c \rVert_1 + \lVert t_c \rVert_1 - \lVert p_c - t_c \rVert_1 \right)
-        = \sum_i \min(p_{ic}, t_{ic})
+    $$
+    \operatorname{mean}_c\ w_c \left( 1 - \frac{tp_c + s}{tp_c + \alpha\, fp_c + \beta\, fn_c + s} \right), \qquad
+    tp_c = \tfrac12 \left( \lVert p_c \rVert_1 + \lVert t_c \rVert_1 - \lVert p_c - t_c \rVert_1 \right)
+    = \sum_i \min(p_{ic}, t_{ic})
+    $$
 
     For hard labels it is the soft Jaccard loss; for soft labels, unlike that, it is 0 exactly at p = t. With
     alpha = beta = 1 and s = 0 it is a metric on [0, 1]^n.
@@ -164,7 +166,7 @@ def jaccard_metric_loss(
         TypeError: If the predictions are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match, a hyperparameter is out of range or a word unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> probabilities = jnp.array([[[0.75, 0.25], [0.25, 0.75]]])
         >>> print(f"{jaccard_metric_loss(probabilities, jnp.array([[0, 1]]), apply_softmax=False, smooth=0.0):.4f}")
@@ -206,10 +208,11 @@ def dice_semimetric_loss(
 ) -> Float[Array, "..."]:
     r"""Dice semimetric loss: one minus Dice's score, valid for soft labels too.
 
-    .. math::
-        \operatorname{mean}_c\ w_c
-        \left( 1 - \frac{2\, tp_c + 2 s}{\lVert p_c \rVert_1 + \lVert t_c \rVert_1 + 2 s} \right), \qquad
-        tp_c = \sum_i \min(p_{ic}, t_{ic})
+    $$
+    \operatorname{mean}_c\ w_c
+    \left( 1 - \frac{2\, tp_c + 2 s}{\lVert p_c \rVert_1 + \lVert t_c \rVert_1 + 2 s} \right), \qquad
+    tp_c = \sum_i \min(p_{ic}, t_{ic})
+    $$
 
     For hard labels it is the soft Dice loss; for soft labels, unlike that, it is 0 exactly at p = t.
 
@@ -238,7 +241,7 @@ def dice_semimetric_loss(
         TypeError: If the predictions are not floating point, class ids not integers or `where` not boolean.
         ValueError: If shapes do not match, a hyperparameter is out of range or a word unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> probabilities = jnp.array([[[0.75, 0.25], [0.25, 0.75]]])
         >>> print(f"{dice_semimetric_loss(probabilities, jnp.array([[0, 1]]), apply_softmax=False, smooth=0.0):.4f}")

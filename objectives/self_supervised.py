@@ -17,9 +17,10 @@ def cross_correlation_matrix(
 ) -> Float[Array, "features_a features_b"]:
     r"""Correlation over the batch between every feature of one view and every feature of the other.
 
-    .. math::
-        C_{ij} = \frac1B \sum_b \hat a_{bi} \hat b_{bj}, \qquad
-        \hat z = \frac{z - \mathrm{mean}(z)}{\sqrt{\mathrm{var}(z) + \epsilon}}
+    $$
+    C_{ij} = \frac1B \sum_b \hat a_{bi} \hat b_{bj}, \qquad
+    \hat z = \frac{z - \mathrm{mean}(z)}{\sqrt{\mathrm{var}(z) + \epsilon}}
+    $$
 
     with the mean and the (population) variance of every feature over the batch.
 
@@ -38,7 +39,7 @@ def cross_correlation_matrix(
         TypeError: If the embeddings are not floating point or `where` is not boolean.
         ValueError: If shapes do not match or `epsilon` is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> view = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         >>> print(f"{cross_correlation_matrix(view, -view)[0, 0]:.4f}")
@@ -61,7 +62,9 @@ def barlow_twins_loss(
 ) -> Float[Array, ""]:
     r"""Barlow Twins: the cross-correlation of two views is driven to the identity matrix.
 
-    .. math:: \sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2
+    $$
+    \sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2
+    $$
 
     with C from `cross_correlation_matrix`. The loss is coupled over the batch: only the batch has a value.
 
@@ -81,7 +84,7 @@ def barlow_twins_loss(
         TypeError: If the embeddings are not floating point or `where` is not boolean.
         ValueError: If shapes do not match or a hyperparameter is out of range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> view = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         >>> print(f"{barlow_twins_loss(view, -view):.4f}")
