@@ -47,6 +47,8 @@ def upgrad_weights(
     Source:
         Quinton, Rey, "Jacobian Descent for Multi-Objective Optimization" (2024).
     """
+    check_range("upgrad_weights", "norm_eps", norm_eps, 0.0)
+    check_range("upgrad_weights", "reg_eps", reg_eps, 0.0)
     gramian = check_gramian("upgrad_weights", gramian)
     size = gramian.shape[0]
     if preference is None:
