@@ -144,8 +144,8 @@ def check_moment_dtypes_are_obeyed(case: Transformation) -> None:
     """Each dtype keyword changes some moment, and the state keeps it."""
     for name in case.dtypes:
         tx, params = case.make(**{name: jnp.bfloat16}), parameters()
-        state = tx.init(params)
-        _, after = tx.update(parameters(seed=1), state, params)
+        state = jax.eval_shape(tx.init, params)
+        _, after = jax.eval_shape(tx.update, parameters(seed=1), state, params)
         for when, moments in (("initial", state), ("updated", after)):
             low = [x for x in jax.tree.leaves(moments) if x.dtype == jnp.bfloat16]
             assert low, f"{name}=bfloat16: no {when} moment is bfloat16"
