@@ -15,14 +15,14 @@ train: $(ENV)/.train  ## the main job: compare optimizers on real data (ARGS='--
 	$(BIN)/python -m benchmarks.train $(ARGS)
 
 test: lint types $(ENV)/.test  ## lint, types, doctests and the whole suite
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-latest:  ## the contracts and the train step on the newest Python and JAX that can be found
 	@if [ -n "$(NEWEST)" ]; then $(MAKE) PYTHON=$(NEWEST) .test-latest; \
 	else echo "no Python newer than $(VERSION) found: $(VERSION) already has the newest JAX here"; fi
 
 .test-latest: $(ENV)/.test
-	$(BIN)/python -m pytest -n auto tests/contracts tests/optimizers/training tests/benchmarks objectives optimizers $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/contracts tests/optimizers/training tests/benchmarks objectives optimizers $(ARGS)
 
 lint: $(ENV)/.test
 	$(BIN)/ruff check .
