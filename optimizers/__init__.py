@@ -2,7 +2,7 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `sam` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `sam`, `gsam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
@@ -24,7 +24,7 @@ from optimizers.aggregation import (
     upgrad_weights,
 )
 from optimizers.clipping import clip_by_global_norm
-from optimizers.gradients import GradientRule, accumulate, backprop, per_task, sam
+from optimizers.gradients import GradientRule, accumulate, backprop, gsam, per_task, sam
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
@@ -42,6 +42,7 @@ __all__ = [
     "backprop",
     "clip_by_global_norm",
     "dual_cone_projection_weights",
+    "gsam",
     "lion",
     "make_train_step",
     "normalized_weight_decay",

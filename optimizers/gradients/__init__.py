@@ -5,17 +5,20 @@ A gradient rule is a function `rule(loss_fn, has_aux=False)` that returns
 exactly as `jax.value_and_grad(loss_fn, has_aux=has_aux)` would. `step` is read by schedules only; every other argument
 reaches `loss_fn` untouched. Rules compose by taking another rule as `inner`: `sam(0.05, inner=accumulate(4))`.
 
+The sharpness-aware rules share one idea, written once in `_perturbation.py`: a perturbation of the parameters before
+the gradient. The parameters that the caller holds are never perturbed.
+
 | file | rules |
 |---|---|
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
-| `sharpness.py` | `sam`: the gradient at a perturbed point |
+| `sharpness.py` | `sam`, `gsam`: the gradient at the worst point of a ball, and what follows from it |
 """
 
 from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.backprop import GradientRule, backprop
-from optimizers.gradients.sharpness import sam
+from optimizers.gradients.sharpness import gsam, sam
 from optimizers.gradients.tasks import per_task
 
-__all__ = ["GradientRule", "accumulate", "backprop", "per_task", "sam"]
+__all__ = ["GradientRule", "accumulate", "backprop", "gsam", "per_task", "sam"]

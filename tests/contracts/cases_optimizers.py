@@ -158,6 +158,15 @@ RULES = [
         hyperparameters={"rho": 0.1, "eta": 0.1},
         elsewhere=("inner",),
     ),
+    GradientRule(
+        name="gsam",
+        function=optimizers.gsam,
+        hyperparameters={"rho": 0.1, "alpha": 0.4},
+        schedules=("rho", "alpha"),
+        refused={"rho": (-0.1,), "alpha": (-0.1,)},
+        switches={"inner": optimizers.accumulate(2)},
+        faults=(INNER_FAULT,),
+    ),
 ]
 
 AGGREGATORS = [
