@@ -2,7 +2,8 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `sam`, `gsam` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task` |
+| | at a perturbed point: `sam`, `gsam`, `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
@@ -24,7 +25,16 @@ from optimizers.aggregation import (
     upgrad_weights,
 )
 from optimizers.clipping import clip_by_global_norm
-from optimizers.gradients import GradientRule, accumulate, backprop, gsam, per_task, sam
+from optimizers.gradients import (
+    GradientRule,
+    accumulate,
+    adversarial_model_perturbation,
+    adversarial_weight_perturbation,
+    backprop,
+    gsam,
+    per_task,
+    sam,
+)
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
@@ -39,6 +49,8 @@ __all__ = [
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
+    "adversarial_model_perturbation",
+    "adversarial_weight_perturbation",
     "backprop",
     "clip_by_global_norm",
     "dual_cone_projection_weights",

@@ -14,11 +14,23 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
 | `sharpness.py` | `sam`, `gsam`: the gradient at the worst point of a ball, and what follows from it |
+| `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
+| | `adversarial_model_perturbation`: several steps to the worst point |
 """
 
 from optimizers.gradients.accumulation import accumulate
+from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.sharpness import gsam, sam
 from optimizers.gradients.tasks import per_task
 
-__all__ = ["GradientRule", "accumulate", "backprop", "gsam", "per_task", "sam"]
+__all__ = [
+    "GradientRule",
+    "accumulate",
+    "adversarial_model_perturbation",
+    "adversarial_weight_perturbation",
+    "backprop",
+    "gsam",
+    "per_task",
+    "sam",
+]

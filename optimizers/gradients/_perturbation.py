@@ -44,11 +44,11 @@ def perturbing_rule(
 def ascend(params: PyTree, direction: PyTree, radius: Any, shape: PyTree = None) -> PyTree:
     """`params` moved to the edge of the ball in which a linear loss of slope `direction` grows most.
 
-    The ball is `|e / shape| <= radius`, round where `shape` is None. A zero direction moves nothing.
+    The ball is `|e / shape| <= radius`, with `shape` in float32 or wider, or round. A zero direction moves nothing.
     """
-    stretched = direction if shape is None else jax.tree.map(_product, shape, direction)
+    stretched = direction if shape is None else jax.tree.map(jnp.multiply, shape, direction)
     length = global_norm(stretched)
-    towards = stretched if shape is None else jax.tree.map(_product, shape, stretched)
+    towards = stretched if shape is None else jax.tree.map(jnp.multiply, shape, stretched)
     return add_scaled(params, jnp.where(length > 0, radius / jnp.where(length > 0, length, 1.0), 0.0), towards)
 
 
@@ -67,10 +67,6 @@ def difference(left: PyTree, right: PyTree) -> PyTree:
 def wide(leaf: jax.Array) -> jax.Array:
     """The leaf in float32 or wider."""
     return leaf.astype(accumulator_dtype(leaf.dtype))
-
-
-def _product(shape: jax.Array, leaf: jax.Array) -> jax.Array:
-    return shape * wide(leaf)
 
 
 def _dot(left: PyTree, right: PyTree) -> jax.Array:

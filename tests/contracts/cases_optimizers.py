@@ -167,6 +167,24 @@ RULES = [
         switches={"inner": optimizers.accumulate(2)},
         faults=(INNER_FAULT,),
     ),
+    GradientRule(
+        name="adversarial_weight_perturbation",
+        function=optimizers.adversarial_weight_perturbation,
+        hyperparameters={"gamma": 0.1},
+        schedules=("gamma",),
+        refused={"gamma": (-0.1,)},
+        switches={"min_ndim": 1, "inner": optimizers.accumulate(2)},
+        faults=(INNER_FAULT, Fault({"min_ndim": 0}, ValueError), Fault({"min_ndim": 1.5}, TypeError)),
+    ),
+    GradientRule(
+        name="adversarial_model_perturbation",
+        function=optimizers.adversarial_model_perturbation,
+        hyperparameters={"epsilon": 0.1, "inner_rate": 0.5},
+        schedules=("epsilon", "inner_rate"),
+        refused={"epsilon": (-0.1,), "inner_rate": (-0.1,)},
+        switches={"steps": 2, "per_leaf": True, "inner": optimizers.accumulate(2)},
+        faults=(INNER_FAULT, Fault({"steps": 0}, ValueError), Fault({"steps": 1.5}, TypeError)),
+    ),
 ]
 
 AGGREGATORS = [
