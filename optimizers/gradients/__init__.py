@@ -16,11 +16,13 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `sharpness.py` | `sam`, `gsam`: the gradient at the worst point of a ball, and what follows from it |
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
 | | `adversarial_model_perturbation`: several steps to the worst point |
+| `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
 """
 
 from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
+from optimizers.gradients.gradient_norm import gradient_norm_regularization
 from optimizers.gradients.sharpness import gsam, sam
 from optimizers.gradients.tasks import per_task
 
@@ -30,6 +32,7 @@ __all__ = [
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
     "backprop",
+    "gradient_norm_regularization",
     "gsam",
     "per_task",
     "sam",

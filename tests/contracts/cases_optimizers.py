@@ -185,6 +185,17 @@ RULES = [
         switches={"steps": 2, "per_leaf": True, "inner": optimizers.accumulate(2)},
         faults=(INNER_FAULT, Fault({"steps": 0}, ValueError), Fault({"steps": 1.5}, TypeError)),
     ),
+    # epsilon, a length to divide by, may not be zero: tests/optimizers/gradients sweeps and schedules it.
+    GradientRule(
+        name="gradient_norm_regularization",
+        function=optimizers.gradient_norm_regularization,
+        arguments={"epsilon": 0.1},
+        hyperparameters={"gamma": 0.1},
+        schedules=("gamma",),
+        refused={"gamma": (-0.1,), "epsilon": (-0.1, 0.0)},
+        switches={"mode": "backward", "squared": False, "inner": optimizers.accumulate(2)},
+        faults=(INNER_FAULT, Fault({"mode": "upward"}, ValueError), Fault({"epsilon": "long"}, TypeError)),
+    ),
 ]
 
 AGGREGATORS = [

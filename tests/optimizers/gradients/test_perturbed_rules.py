@@ -9,6 +9,7 @@ from optimizers import (
     accumulate,
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
+    gradient_norm_regularization,
     gsam,
     sam,
 )
@@ -17,6 +18,7 @@ from optimizers import (
 SAM, GSAM = (sam, {"rho": 0.3}), (gsam, {"rho": 0.3, "alpha": 0.5})
 AWP = adversarial_weight_perturbation, {"gamma": 0.3, "min_ndim": 1}
 AMP = adversarial_model_perturbation, {"epsilon": 0.3, "inner_rate": 0.2, "steps": 3}
+NORM = gradient_norm_regularization, {"gamma": 0.02, "epsilon": 0.01}
 RULES = {
     "sam": (*SAM, {"rho": 0.0}, 2),
     "gsam": (*GSAM, {"rho": 0.0}, 2),
@@ -24,6 +26,9 @@ RULES = {
     "amp": (*AMP, {"epsilon": 0.0}, 4),
     "amp[inner_rate]": (*AMP, {"inner_rate": 0.0}, 4),
     "amp[per_leaf]": (AMP[0], {**AMP[1], "per_leaf": True}, {"epsilon": 0.0}, 4),
+    "norm": (*NORM, {"gamma": 0.0}, 2),
+    "norm[backward]": (NORM[0], {**NORM[1], "mode": "backward"}, {"gamma": 0.0}, 2),
+    "norm[centered]": (NORM[0], {**NORM[1], "mode": "centered", "squared": False}, {"gamma": 0.0}, 3),
 }
 each_rule = pytest.mark.parametrize(("make", "settings", "nothing", "cost"), RULES.values(), ids=RULES)
 HESSIAN = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 3.0]])
@@ -86,7 +91,7 @@ def test_accumulated_gradients_are_those_of_the_batch(make, settings, nothing, c
 @each_rule
 def test_half_precision_overflows_nothing(make, settings, nothing, cost):
     # Squares of 1000 overflow float16, and so would a norm; float32 says what the gradient should be.
-    loss_fn = lambda p: jnp.sum(jnp.asarray(500.0, p.dtype) * p**2 * jnp.array([1, 2], p.dtype)).astype(jnp.float32)
+    loss_fn = lambda p: jnp.sum(jnp.array([250, 375], p.dtype) * p**2).astype(jnp.float32)
     rule = make(**settings)
     expected = rule(loss_fn)(jnp.full(2, 2.0))[1]
     half = rule(loss_fn)(jnp.full(2, 2.0, jnp.float16))[1]
