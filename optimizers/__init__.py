@@ -4,7 +4,7 @@
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task` |
 | | at a perturbed point: `sam`, `gsam`, `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
-| | with a small gradient for an aim: `gradient_norm_regularization` |
+| | with a small gradient for an aim: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
@@ -32,6 +32,7 @@ from optimizers.gradients import (
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
     backprop,
+    gam,
     gradient_norm_regularization,
     gsam,
     per_task,
@@ -56,6 +57,7 @@ __all__ = [
     "backprop",
     "clip_by_global_norm",
     "dual_cone_projection_weights",
+    "gam",
     "gradient_norm_regularization",
     "gsam",
     "lion",

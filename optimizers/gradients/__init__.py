@@ -17,12 +17,13 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
 | | `adversarial_model_perturbation`: several steps to the worst point |
 | `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
+| | `gam`: a low loss, and small gradients all around |
 """
 
 from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
-from optimizers.gradients.gradient_norm import gradient_norm_regularization
+from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
 from optimizers.gradients.sharpness import gsam, sam
 from optimizers.gradients.tasks import per_task
 
@@ -32,6 +33,7 @@ __all__ = [
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
     "backprop",
+    "gam",
     "gradient_norm_regularization",
     "gsam",
     "per_task",

@@ -196,6 +196,15 @@ RULES = [
         switches={"mode": "backward", "squared": False, "inner": optimizers.accumulate(2)},
         faults=(INNER_FAULT, Fault({"mode": "upward"}, ValueError), Fault({"epsilon": "long"}, TypeError)),
     ),
+    GradientRule(
+        name="gam",
+        function=optimizers.gam,
+        hyperparameters={"rho": 0.1, "norm_rho": 0.2, "alpha": 0.03, "beta": 1.0},
+        schedules=("norm_rho",),
+        refused={"rho": (-0.1,), "norm_rho": (-0.1,), "alpha": (-0.1,), "beta": (-0.1,)},
+        switches={"inner": optimizers.accumulate(2)},
+        faults=(INNER_FAULT,),
+    ),
 ]
 
 AGGREGATORS = [

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizers import gradient_norm_regularization, sam
+from optimizers import gam, gradient_norm_regularization, gsam, sam
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[2] / "golden" / "sharpness.npz")
 HESSIAN, START = GOLDEN["hessian"], GOLDEN["start"]
@@ -83,6 +83,54 @@ def test_equals_pytorch_optimizer():
     np.testing.assert_allclose(path, GOLDEN["wsam"], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(("name", "beta"), [("gam", 1.0), ("gam_half", 0.5)])
+def test_gam_equals_the_authors_code(name, beta):
+    gradient = gam(0.1, 0.2, 0.3, beta)(quartic)
+    with jax.enable_x64(True):
+        _, path = jax.lax.scan(
+            lambda x, _: (x - 0.05 * gradient(x)[1],) * 2, jnp.asarray(START), length=len(GOLDEN[name])
+        )
+    np.testing.assert_allclose(path, GOLDEN[name], rtol=1e-9, atol=1e-12)
+
+
+def test_gam_closed_form_on_a_quadratic():
+    rho, norm_rho, alpha, beta = 0.3, 0.4, 0.6, 0.7
+    unit = lambda v: v / np.linalg.norm(v)
+    here = HESSIAN @ START
+    # On a quadratic the gradient's norm rises along the Hessian times the gradient, whatever rho.
+    steep = START + norm_rho * unit(HESSIAN @ here)
+    above, at_steep = HESSIAN @ (START + rho * unit(here)), HESSIAN @ steep
+    n, m = above + beta * HESSIAN @ (steep + rho * unit(at_steep)), here + beta * at_steep
+    expected = n - alpha * (m - (m @ unit(n)) * unit(n))
+    np.testing.assert_allclose(gradient_of(gam(rho, norm_rho, alpha, beta), quadratic), expected, rtol=1e-12)
+
+
+def test_gam_without_the_flatter_point_is_gsam_and_with_both_points_alike_twice_that():
+    expected = gradient_of(gsam(0.3, 0.4))
+    np.testing.assert_allclose(gradient_of(gam(0.3, 0.2, 0.4, 0.0)), expected, rtol=1e-13)
+    np.testing.assert_allclose(gradient_of(gam(0.3, 0.0, 0.4, 1.0)), 2 * expected, rtol=1e-13)
+
+
+def test_gam_without_a_radius_does_not_follow_rounding():
+    # Jitted, two gradients of one point may round differently; normalised, that would be a step of norm_rho.
+    loss_fn = lambda x: jnp.sum(jnp.tanh(x[:, None] * jnp.linspace(0.1, 2.0, 7)) ** 2)
+    x = jnp.asarray(START, jnp.float32)
+    at = jax.jit(jax.vmap(lambda rho: gam(rho, 0.2)(loss_fn)(x)[1]))
+    np.testing.assert_allclose(at(jnp.zeros(3)), jnp.tile(2 * jax.grad(loss_fn)(x), (3, 1)), rtol=1e-5)
+
+
+def test_gam_follows_the_gradient_of_the_norm():
+    # For a short rho, g3 - g2 is rho times the gradient of the norm where the norm is largest.
+    rho = 1e-5
+    with jax.enable_x64(True):
+        x, slope = jnp.asarray(START), jax.grad(quartic)
+        norm = lambda x: jnp.linalg.norm(slope(x))
+        up = jax.grad(norm)(x)
+        steep = x + 0.2 * up / jnp.linalg.norm(up)
+        expected = slope(x + rho * slope(x) / norm(x)) + slope(steep) + rho * jax.grad(norm)(steep)
+    np.testing.assert_allclose(gradient_of(gam(rho, 0.2, 0.0)), expected, rtol=1e-4)
+
+
 def test_length_may_be_traced_or_a_schedule():
     lengths = jnp.array([0.1, 0.5])
     x = jnp.asarray(START, jnp.float32)
@@ -100,3 +148,5 @@ def test_faults_are_named():
         gradient_norm_regularization(epsilon=0.0)
     with pytest.raises(ValueError, match="gradient_norm_regularization: epsilon is a schedule"):
         gradient_norm_regularization(epsilon=lambda step: 0.1)(quadratic)(jnp.ones(6))
+    with pytest.raises(ValueError, match=r"gam: norm_rho must lie in \[0, inf\], got -0.1"):
+        gam(norm_rho=-0.1)

@@ -9,6 +9,7 @@ from optimizers import (
     accumulate,
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
+    gam,
     gradient_norm_regularization,
     gsam,
     sam,
@@ -19,6 +20,7 @@ SAM, GSAM = (sam, {"rho": 0.3}), (gsam, {"rho": 0.3, "alpha": 0.5})
 AWP = adversarial_weight_perturbation, {"gamma": 0.3, "min_ndim": 1}
 AMP = adversarial_model_perturbation, {"epsilon": 0.3, "inner_rate": 0.2, "steps": 3}
 NORM = gradient_norm_regularization, {"gamma": 0.02, "epsilon": 0.01}
+GAM = gam, {"rho": 0.3, "norm_rho": 0.2, "alpha": 0.4, "beta": 0.5}
 RULES = {
     "sam": (*SAM, {"rho": 0.0}, 2),
     "gsam": (*GSAM, {"rho": 0.0}, 2),
@@ -29,6 +31,7 @@ RULES = {
     "norm": (*NORM, {"gamma": 0.0}, 2),
     "norm[backward]": (NORM[0], {**NORM[1], "mode": "backward"}, {"gamma": 0.0}, 2),
     "norm[centered]": (NORM[0], {**NORM[1], "mode": "centered", "squared": False}, {"gamma": 0.0}, 3),
+    "gam": (*GAM, {"rho": 0.0, "norm_rho": 0.0, "beta": 0.0}, 4),
 }
 each_rule = pytest.mark.parametrize(("make", "settings", "nothing", "cost"), RULES.values(), ids=RULES)
 HESSIAN = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 3.0]])
@@ -74,8 +77,9 @@ def test_value_and_aux_are_of_the_first_pass_and_the_cost_is_as_documented(make,
 
 @each_rule
 def test_a_linear_loss_has_one_gradient_everywhere(make, settings, nothing, cost):
-    slope = np.array([3.0, 0.5, -1.0])
-    np.testing.assert_allclose(on_start(make(**settings), lambda p: slope @ flat(p)), slope, rtol=1e-15)
+    slope, gradients = np.array([3.0, 0.5, -1.0]), 1.0 + settings.get("beta", 0.0)  # GAM's is a sum of 1 + beta
+    got = on_start(make(**settings), lambda p: slope @ flat(p))
+    np.testing.assert_allclose(got, gradients * slope, rtol=1e-15)
 
 
 @each_rule
