@@ -3,8 +3,9 @@
 | where | what |
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task` |
-| | at a perturbed point: `sam`, `gsam`, `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
-| | with a small gradient for an aim: `gradient_norm_regularization`, `gam` |
+| | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
+| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
+| | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
@@ -32,6 +33,7 @@ from optimizers.gradients import (
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
     backprop,
+    fisher_sam,
     gam,
     gradient_norm_regularization,
     gsam,
@@ -57,6 +59,7 @@ __all__ = [
     "backprop",
     "clip_by_global_norm",
     "dual_cone_projection_weights",
+    "fisher_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",

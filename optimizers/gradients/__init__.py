@@ -13,7 +13,7 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
-| `sharpness.py` | `sam`, `gsam`: the gradient at the worst point of a ball, and what follows from it |
+| `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
 | | `adversarial_model_perturbation`: several steps to the worst point |
 | `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
@@ -24,7 +24,7 @@ from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
-from optimizers.gradients.sharpness import gsam, sam
+from optimizers.gradients.sharpness import fisher_sam, gsam, sam
 from optimizers.gradients.tasks import per_task
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
     "backprop",
+    "fisher_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",

@@ -168,6 +168,15 @@ RULES = [
         faults=(INNER_FAULT,),
     ),
     GradientRule(
+        name="fisher_sam",
+        function=optimizers.fisher_sam,
+        hyperparameters={"rho": 0.1, "eta": 1.0},
+        schedules=("rho", "eta"),
+        refused={"rho": (-0.1,), "eta": (-0.1,)},
+        switches={"inner": optimizers.accumulate(2)},
+        faults=(INNER_FAULT,),
+    ),
+    GradientRule(
         name="adversarial_weight_perturbation",
         function=optimizers.adversarial_weight_perturbation,
         hyperparameters={"gamma": 0.1},

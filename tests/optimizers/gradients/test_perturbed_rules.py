@@ -9,6 +9,7 @@ from optimizers import (
     accumulate,
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
+    fisher_sam,
     gam,
     gradient_norm_regularization,
     gsam,
@@ -24,6 +25,7 @@ GAM = gam, {"rho": 0.3, "norm_rho": 0.2, "alpha": 0.4, "beta": 0.5}
 RULES = {
     "sam": (*SAM, {"rho": 0.0}, 2),
     "gsam": (*GSAM, {"rho": 0.0}, 2),
+    "fisher_sam": (fisher_sam, {"rho": 0.3, "eta": 0.5}, {"rho": 0.0}, 2),
     "awp": (*AWP, {"gamma": 0.0}, 2),
     "amp": (*AMP, {"epsilon": 0.0}, 4),
     "amp[inner_rate]": (*AMP, {"inner_rate": 0.0}, 4),

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from optimizers import TrainState, accumulate, gsam, make_train_step, sam
+from optimizers import TrainState, accumulate, fisher_sam, gsam, make_train_step, sam
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[2] / "golden" / "sharpness.npz")
 
@@ -189,3 +189,35 @@ def test_gsam_names_its_faults():
         gsam(0.1, -0.1)
     with pytest.raises(ValueError, match="gsam: alpha is a schedule"):
         gsam(0.1, lambda step: 0.1)(lambda w: w**2)(jnp.ones(()))
+
+
+def test_fisher_sam_closed_form_on_a_quadratic():
+    (hessian, w), rho, eta = quadratic(6), 0.3, 2.0
+    with jax.enable_x64(True):
+        value, gradient = jax.jit(fisher_sam(rho, eta=eta)(lambda p: 0.5 * p @ hessian @ p))(jnp.asarray(w))
+    plain = hessian @ w
+    inverse = np.diag(1 / (1 + eta * plain**2))
+    moved = w + rho * inverse @ plain / np.sqrt(plain @ inverse @ plain)
+    np.testing.assert_allclose(value, 0.5 * w @ plain, rtol=1e-13)
+    np.testing.assert_allclose(gradient, hessian @ moved, rtol=1e-12)
+
+
+def test_fisher_sam_ends_on_the_edge_of_its_ellipsoid_and_highest_there():
+    # The gradient of |p|^2/2 is the point itself, so the rule's result is the perturbed point.
+    random, rho, eta = np.random.default_rng(7), 0.3, 2.0
+    w = random.normal(size=5)
+    with jax.enable_x64(True):
+        moved = np.asarray(fisher_sam(rho, eta=eta)(lambda p: 0.5 * jnp.sum(p**2))(jnp.asarray(w))[1]) - w
+    metric = 1 + eta * w**2
+    np.testing.assert_allclose(moved @ (metric * moved), rho**2, rtol=1e-12)
+    others = random.normal(size=(1000, 5))
+    others *= rho / np.sqrt(np.sum(metric * others**2, axis=1, keepdims=True))
+    assert np.max(others @ w) < moved @ w
+
+
+def test_fisher_sam_without_the_information_is_sam():
+    (hessian, w), loss = quadratic(8), lambda p: jnp.sum(jnp.cos(p)) + 0.5 * p @ hessian @ p
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(
+            fisher_sam(0.3, eta=0.0)(loss)(jnp.asarray(w))[1], sam(0.3)(loss)(jnp.asarray(w))[1], rtol=1e-14
+        )
