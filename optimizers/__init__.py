@@ -2,7 +2,10 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `sam` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task` |
+| | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
+| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
+| | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
@@ -24,7 +27,19 @@ from optimizers.aggregation import (
     upgrad_weights,
 )
 from optimizers.clipping import clip_by_global_norm
-from optimizers.gradients import GradientRule, accumulate, backprop, per_task, sam
+from optimizers.gradients import (
+    GradientRule,
+    accumulate,
+    adversarial_model_perturbation,
+    adversarial_weight_perturbation,
+    backprop,
+    fisher_sam,
+    gam,
+    gradient_norm_regularization,
+    gsam,
+    per_task,
+    sam,
+)
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
@@ -39,9 +54,15 @@ __all__ = [
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
+    "adversarial_model_perturbation",
+    "adversarial_weight_perturbation",
     "backprop",
     "clip_by_global_norm",
     "dual_cone_projection_weights",
+    "fisher_sam",
+    "gam",
+    "gradient_norm_regularization",
+    "gsam",
     "lion",
     "make_train_step",
     "normalized_weight_decay",

@@ -5,17 +5,38 @@ A gradient rule is a function `rule(loss_fn, has_aux=False)` that returns
 exactly as `jax.value_and_grad(loss_fn, has_aux=has_aux)` would. `step` is read by schedules only; every other argument
 reaches `loss_fn` untouched. Rules compose by taking another rule as `inner`: `sam(0.05, inner=accumulate(4))`.
 
+The sharpness-aware rules share one idea, written once in `_perturbation.py`: a perturbation of the parameters before
+the gradient. The parameters that the caller holds are never perturbed.
+
 | file | rules |
 |---|---|
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
-| `sharpness.py` | `sam`: the gradient at a perturbed point |
+| `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
+| `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
+| | `adversarial_model_perturbation`: several steps to the worst point |
+| `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
+| | `gam`: a low loss, and small gradients all around |
 """
 
 from optimizers.gradients.accumulation import accumulate
+from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
-from optimizers.gradients.sharpness import sam
+from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
+from optimizers.gradients.sharpness import fisher_sam, gsam, sam
 from optimizers.gradients.tasks import per_task
 
-__all__ = ["GradientRule", "accumulate", "backprop", "per_task", "sam"]
+__all__ = [
+    "GradientRule",
+    "accumulate",
+    "adversarial_model_perturbation",
+    "adversarial_weight_perturbation",
+    "backprop",
+    "fisher_sam",
+    "gam",
+    "gradient_norm_regularization",
+    "gsam",
+    "per_task",
+    "sam",
+]

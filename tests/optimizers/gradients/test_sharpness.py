@@ -1,4 +1,4 @@
-"""SAM and ASAM: closed forms, limits, golden trajectories of pytorch-optimizer, and the trajectory of optax."""
+"""SAM and its relatives: closed forms, limits, golden trajectories of pytorch-optimizer, and optax's trajectory."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from optimizers import TrainState, accumulate, make_train_step, sam
+from optimizers import TrainState, accumulate, fisher_sam, gsam, make_train_step, sam
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[2] / "golden" / "sharpness.npz")
 
@@ -35,15 +35,17 @@ def test_adaptive_closed_form():
     np.testing.assert_allclose(gradient, slope + moved, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["sam", "asam"])
+PEERS = {"sam": sam(0.05), "asam": sam(0.5, adaptive=True, eta=0.0), "gsam": gsam(0.3, 0.4)}
+
+
+@pytest.mark.parametrize("name", PEERS)
 def test_equals_pytorch_optimizer(name):
     # pytorch-optimizer computes the norm in float32, whatever the parameters' dtype, and has no eta.
     with jax.enable_x64(True):
-        hessian, w = jnp.asarray(GOLDEN["hessian"]), jnp.asarray(GOLDEN["start"])
-        rule = sam(0.05) if name == "sam" else sam(0.5, adaptive=True, eta=0.0)
+        hessian, w, rule = jnp.asarray(GOLDEN["hessian"]), jnp.asarray(GOLDEN["start"]), PEERS[name]
         gradient = rule(lambda x: 0.5 * x @ hessian @ x + 0.25 * jnp.sum(x**4))
         _, path = jax.lax.scan(lambda x, _: (x - 0.05 * gradient(x)[1],) * 2, w, length=len(GOLDEN[name]))
-    np.testing.assert_allclose(path, GOLDEN[name], rtol=1e-6)
+    np.testing.assert_allclose(path, GOLDEN[name], rtol=1e-6, atol=1e-8)
 
 
 def test_trajectory_equals_optax_contrib_sam():
@@ -142,3 +144,80 @@ def test_bad_arguments_are_named():
         sam(0.1, eta=-1.0)
     with pytest.raises(TypeError, match="sam: inner must be a function"):
         sam(0.1, inner=3)
+
+
+def quadratic(seed):
+    random = np.random.default_rng(seed)
+    root, w = random.normal(size=(5, 5)), random.normal(size=5)
+    return root @ root.T, w
+
+
+def test_gsam_closed_form_on_a_quadratic():
+    (hessian, w), rho, alpha = quadratic(3), 0.3, 0.7
+    with jax.enable_x64(True):
+        value, gradient = jax.jit(gsam(rho, alpha)(lambda p: 0.5 * p @ hessian @ p))(jnp.asarray(w))
+    plain = hessian @ w
+    above = hessian @ (w + rho * plain / np.linalg.norm(plain))
+    unit = above / np.linalg.norm(above)
+    np.testing.assert_allclose(value, 0.5 * w @ plain, rtol=1e-13)
+    np.testing.assert_allclose(gradient, above - alpha * (plain - (plain @ unit) * unit), rtol=1e-12)
+
+
+def test_gsam_changes_sam_only_across_its_gradient():
+    (hessian, w), loss = quadratic(4), lambda p: jnp.sum(jnp.cos(p)) + 0.5 * p @ hessian @ p
+    with jax.enable_x64(True):
+        first = np.asarray(sam(0.3)(loss)(jnp.asarray(w))[1])
+        np.testing.assert_array_equal(gsam(0.3, 0.0)(loss)(jnp.asarray(w))[1], first)
+        change = np.asarray(gsam(0.3, 0.8)(loss)(jnp.asarray(w))[1]) - first
+    assert np.linalg.norm(change) > 1e-3 * np.linalg.norm(first)
+    np.testing.assert_allclose(change @ first, 0, atol=1e-13 * (first @ first))
+
+
+def test_gsam_shrinks_the_surrogate_gap_more_than_sam():
+    # One small step from the same point: the perturbed loss falls equally to first order, the plain loss falls less.
+    (hessian, w), rho, rate = quadratic(5), 0.3, 1e-4
+    with jax.enable_x64(True):
+        loss = lambda p: 0.5 * p @ hessian @ p
+        worst = lambda p: loss(p + rho * jax.grad(loss)(p) / jnp.linalg.norm(jax.grad(loss)(p)))
+        gap = lambda p: float(worst(p) - loss(p))
+        after = {a: jnp.asarray(w) - rate * gsam(rho, a)(loss)(jnp.asarray(w))[1] for a in (0.0, 2.0)}
+        assert gap(after[2.0]) < gap(after[0.0]) < gap(jnp.asarray(w))
+
+
+def test_gsam_names_its_faults():
+    with pytest.raises(ValueError, match=r"gsam: alpha must lie in \[0, inf\], got -0.1"):
+        gsam(0.1, -0.1)
+    with pytest.raises(ValueError, match="gsam: alpha is a schedule"):
+        gsam(0.1, lambda step: 0.1)(lambda w: w**2)(jnp.ones(()))
+
+
+def test_fisher_sam_closed_form_on_a_quadratic():
+    (hessian, w), rho, eta = quadratic(6), 0.3, 2.0
+    with jax.enable_x64(True):
+        value, gradient = jax.jit(fisher_sam(rho, eta=eta)(lambda p: 0.5 * p @ hessian @ p))(jnp.asarray(w))
+    plain = hessian @ w
+    inverse = np.diag(1 / (1 + eta * plain**2))
+    moved = w + rho * inverse @ plain / np.sqrt(plain @ inverse @ plain)
+    np.testing.assert_allclose(value, 0.5 * w @ plain, rtol=1e-13)
+    np.testing.assert_allclose(gradient, hessian @ moved, rtol=1e-12)
+
+
+def test_fisher_sam_ends_on_the_edge_of_its_ellipsoid_and_highest_there():
+    # The gradient of |p|^2/2 is the point itself, so the rule's result is the perturbed point.
+    random, rho, eta = np.random.default_rng(7), 0.3, 2.0
+    w = random.normal(size=5)
+    with jax.enable_x64(True):
+        moved = np.asarray(fisher_sam(rho, eta=eta)(lambda p: 0.5 * jnp.sum(p**2))(jnp.asarray(w))[1]) - w
+    metric = 1 + eta * w**2
+    np.testing.assert_allclose(moved @ (metric * moved), rho**2, rtol=1e-12)
+    others = random.normal(size=(1000, 5))
+    others *= rho / np.sqrt(np.sum(metric * others**2, axis=1, keepdims=True))
+    assert np.max(others @ w) < moved @ w
+
+
+def test_fisher_sam_without_the_information_is_sam():
+    (hessian, w), loss = quadratic(8), lambda p: jnp.sum(jnp.cos(p)) + 0.5 * p @ hessian @ p
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(
+            fisher_sam(0.3, eta=0.0)(loss)(jnp.asarray(w))[1], sam(0.3)(loss)(jnp.asarray(w))[1], rtol=1e-14
+        )
