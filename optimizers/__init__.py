@@ -3,7 +3,7 @@
 | where | what |
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `sam` |
-| `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
+| `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -17,9 +17,25 @@ Everything is an ordinary JAX or Optax object and works without the rest.
 from optimizers.adaptive import adam, adamax, adamw, scale_by_adam
 from optimizers.ademamix import ademamix, ademamix_alpha_schedule, ademamix_b3_schedule, scale_by_ademamix
 from optimizers.aggregation import (
+    aligned_mtl,
+    aligned_mtl_weights,
+    cagrad,
+    cagrad_weights,
+    config,
+    config_weights,
     dual_cone_projection_weights,
+    dualproj,
+    dualproj_weights,
+    imtl_g,
+    imtl_g_weights,
+    mean_tasks,
+    mgda,
+    mgda_weights,
     pcgrad,
     pcgrad_weights,
+    rgw,
+    rgw_weights,
+    sum_tasks,
     upgrad,
     upgrad_weights,
 )
@@ -39,20 +55,36 @@ __all__ = [
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
+    "aligned_mtl",
+    "aligned_mtl_weights",
     "backprop",
+    "cagrad",
+    "cagrad_weights",
     "clip_by_global_norm",
+    "config",
+    "config_weights",
     "dual_cone_projection_weights",
+    "dualproj",
+    "dualproj_weights",
+    "imtl_g",
+    "imtl_g_weights",
     "lion",
     "make_train_step",
+    "mean_tasks",
+    "mgda",
+    "mgda_weights",
     "normalized_weight_decay",
     "pcgrad",
     "pcgrad_weights",
     "per_task",
+    "rgw",
+    "rgw_weights",
     "sam",
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "sum_tasks",
     "upgrad",
     "upgrad_weights",
 ]
