@@ -6,7 +6,7 @@
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
-| `aggregation/` | many gradients to one: `pcgrad`, `upgrad` |
+| `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -20,9 +20,25 @@ Everything is an ordinary JAX or Optax object and works without the rest.
 from optimizers.adaptive import adam, adamax, adamw, scale_by_adam
 from optimizers.ademamix import ademamix, ademamix_alpha_schedule, ademamix_b3_schedule, scale_by_ademamix
 from optimizers.aggregation import (
+    aligned_mtl,
+    aligned_mtl_weights,
+    cagrad,
+    cagrad_weights,
+    config,
+    config_weights,
     dual_cone_projection_weights,
+    dualproj,
+    dualproj_weights,
+    imtl_g,
+    imtl_g_weights,
+    mean_tasks,
+    mgda,
+    mgda_weights,
     pcgrad,
     pcgrad_weights,
+    rgw,
+    rgw_weights,
+    sum_tasks,
     upgrad,
     upgrad_weights,
 )
@@ -56,24 +72,40 @@ __all__ = [
     "ademamix_b3_schedule",
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
+    "aligned_mtl",
+    "aligned_mtl_weights",
     "backprop",
+    "cagrad",
+    "cagrad_weights",
     "clip_by_global_norm",
+    "config",
+    "config_weights",
     "dual_cone_projection_weights",
+    "dualproj",
+    "dualproj_weights",
     "fisher_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
+    "imtl_g",
+    "imtl_g_weights",
     "lion",
     "make_train_step",
+    "mean_tasks",
+    "mgda",
+    "mgda_weights",
     "normalized_weight_decay",
     "pcgrad",
     "pcgrad_weights",
     "per_task",
+    "rgw",
+    "rgw_weights",
     "sam",
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "sum_tasks",
     "upgrad",
     "upgrad_weights",
 ]

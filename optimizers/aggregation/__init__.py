@@ -2,25 +2,60 @@
 
 `optimizers.per_task` makes the stacked gradients; an aggregator is the first link of the chain:
 `optax.chain(upgrad(), adamw(1e-3))`. It is a weighting of the Gramian of the task gradients, a function
-`[T, T] -> [T]` that is public too.
+`[T, T] -> [T]` that is public too, or of their number alone.
 
 | file | what |
 |---|---|
 | `pcgrad.py` | `pcgrad`, `pcgrad_weights`: conflicting gradients made orthogonal pair by pair, and summed |
 | `upgrad.py` | `upgrad`, `upgrad_weights`: the mean of the gradients, each projected onto the dual cone of all |
-| `_dual_cone.py` | `dual_cone_projection_weights`: that projection, an exact quadratic program |
+| `dualproj.py` | `dualproj`, `dualproj_weights`: the mean of the gradients, projected onto their dual cone |
+| `mgda.py` | `mgda`, `mgda_weights`: the shortest convex combination |
+| `cagrad.py` | `cagrad`, `cagrad_weights`: near the mean, the best update for the worst-off task |
+| `imtl_g.py` | `imtl_g`, `imtl_g_weights`: one angle with every gradient, and weights of sum 1 |
+| `config.py` | `config`, `config_weights`: one angle with every gradient, and their joint length |
+| `aligned_mtl.py` | `aligned_mtl`, `aligned_mtl_weights`: gradients made orthogonal and of one length, and averaged |
+| `linear.py` | `mean_tasks`, `sum_tasks`: fixed weights |
+| `rgw.py` | `rgw`, `rgw_weights`: random weights |
+| `_dual_cone.py` | `dual_cone_projection_weights`: the projection onto the dual cone, an exact quadratic program |
+| `_complementarity.py` | linear complementarity problems, which the quadratic programs come down to |
+| `_spectrum.py` | eigenvalues of a Gramian, and which of them are 0 |
 | `_gramian.py` | the Gramian of a tree, the weighted sum of its tasks, and a transformation from a weighting |
 """
 
 from optimizers.aggregation._dual_cone import dual_cone_projection_weights
+from optimizers.aggregation.aligned_mtl import aligned_mtl, aligned_mtl_weights
+from optimizers.aggregation.cagrad import cagrad, cagrad_weights
+from optimizers.aggregation.config import config, config_weights
+from optimizers.aggregation.dualproj import dualproj, dualproj_weights
+from optimizers.aggregation.imtl_g import imtl_g, imtl_g_weights
+from optimizers.aggregation.linear import mean_tasks, sum_tasks
+from optimizers.aggregation.mgda import mgda, mgda_weights
 from optimizers.aggregation.pcgrad import PCGradState, pcgrad, pcgrad_weights
+from optimizers.aggregation.rgw import RGWState, rgw, rgw_weights
 from optimizers.aggregation.upgrad import upgrad, upgrad_weights
 
 __all__ = [
     "PCGradState",
+    "RGWState",
+    "aligned_mtl",
+    "aligned_mtl_weights",
+    "cagrad",
+    "cagrad_weights",
+    "config",
+    "config_weights",
     "dual_cone_projection_weights",
+    "dualproj",
+    "dualproj_weights",
+    "imtl_g",
+    "imtl_g_weights",
+    "mean_tasks",
+    "mgda",
+    "mgda_weights",
     "pcgrad",
     "pcgrad_weights",
+    "rgw",
+    "rgw_weights",
+    "sum_tasks",
     "upgrad",
     "upgrad_weights",
 ]

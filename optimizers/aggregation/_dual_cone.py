@@ -1,17 +1,14 @@
 """Projection onto the dual cone of the task gradients: a quadratic program, solved inside jit on any backend."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_factor, cho_solve
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from optimizers._checks import check_range
+from optimizers.aggregation._complementarity import complementary
 from optimizers.aggregation._gramian import check_gramian
-
-# So many exchanges of whole blocks may fail to reduce the violated constraints before single exchanges take over.
-_PATIENCE = 3
 
 
 def dual_cone_projection_weights(
@@ -71,68 +68,14 @@ def _regularized(gramian: Array, norm_eps: Any, reg_eps: Any) -> Array:
     return normalized + jnp.maximum(reg_eps, floor).astype(gramian.dtype) * jnp.eye(size, dtype=gramian.dtype)
 
 
-class _Exchange(NamedTuple):
-    free: Bool[Array, " T"]
-    patience: Array
-    fewest: Array
-    best: Float[Array, " T"]
-    violation: Array
-    iteration: Array
-    done: Array
-
-
 def _smallest_above(matrix: Float[Array, "T T"], u: Float[Array, " T"]) -> Float[Array, " T"]:
-    """argmin_{v >= u} v^T A v for a positive definite A, by block principal pivoting.
+    """argmin_{v >= u} v^T A v for a positive definite A.
 
-    With `v = u + s` optimality is the linear complementarity problem `s >= 0,
-    y = A (u + s) >= 0, s y = 0`. A guess of the free set (where s > 0, so y = 0) gives s by one linear solve; the
-    violated indices change sides all at once, and the last one alone after `_PATIENCE` exchanges without progress,
-    which terminates (Judice, Pires 1994; Kim, Park 2011). Should rounding make it cycle, the least violated s is kept.
+    With `v = u + s` optimality is the linear complementarity problem `s >= 0, A (u + s) >= 0`, one of them 0.
     """
-    size = u.shape[0]
     root = jnp.sqrt(jnp.diagonal(matrix))
     matrix = matrix / (root[:, None] * root)
     length = jnp.max(jnp.abs(u * root))
     length = jnp.where(length == 0, 1.0, length)
     slope = jnp.dot(matrix, u * root / length, precision=lax.Precision.HIGHEST)
-    tolerance = 4 * jnp.finfo(matrix.dtype).eps
-    identity = jnp.eye(size, dtype=matrix.dtype)
-
-    def solve(free: Array) -> tuple[Array, Array]:
-        block = jnp.where(free[:, None] & free, matrix, identity)
-        s = cho_solve(cho_factor(block, lower=True), jnp.where(free, -slope, 0.0))
-        y = slope + jnp.dot(matrix, s, precision=lax.Precision.HIGHEST)
-        return s, jnp.where(free, 0.0, y)
-
-    def exchange(state: _Exchange) -> _Exchange:
-        s, y = solve(state.free)
-        shortfall = -jnp.where(state.free, s, y)
-        violation = jnp.max(shortfall)
-        violated = shortfall > tolerance * (1.0 + jnp.max(jnp.abs(s)))
-        count = jnp.sum(violated, dtype=jnp.int32)
-        progress = count < state.fewest
-        patience = jnp.where(progress, _PATIENCE, state.patience - 1)
-        last = jnp.arange(size) == jnp.max(jnp.where(violated, jnp.arange(size), -1))
-        better = ~(violation >= state.violation)  # NaN replaces
-        return _Exchange(
-            free=state.free ^ (violated & ((patience >= 0) | last)),
-            patience=patience,
-            fewest=jnp.minimum(count, state.fewest),
-            best=jnp.where(better, s, state.best),
-            violation=jnp.where(better, violation, state.violation),
-            iteration=state.iteration + 1,
-            done=count == 0,
-        )
-
-    start = _Exchange(
-        free=slope < 0,
-        patience=jnp.int32(_PATIENCE),
-        fewest=jnp.int32(size + 1),
-        best=jnp.zeros_like(slope),
-        violation=jnp.full((), jnp.inf, matrix.dtype),
-        iteration=jnp.int32(0),
-        done=jnp.bool_(False),
-    )
-    limit = 20 + 4 * size
-    end = lax.while_loop(lambda state: ~state.done & (state.iteration < limit), exchange, start)
-    return u + jnp.maximum(end.best, 0.0) * length / root
+    return u + complementary(matrix, slope) * length / root

@@ -5,7 +5,7 @@ of tasks i and j over the whole tree. The aggregate is `sum_t weights[t] * gradi
 flattened into one vector.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from optimizers._trees import PyTree, accumulator_dtype
 
 Weighting = Callable[[Array], Array]
 StatefulWeighting = Callable[[Array, Any], tuple[Array, Any]]
+Preference = Float[Array, " T"] | Sequence[float] | None
 
 # Up to so many tasks their weighted sum is written out: one pass that reads each gradient once and fuses with what
 # follows. A matrix product, which widens a copy of 16-bit leaves, compiles faster for many.
@@ -52,6 +53,32 @@ def check_gramian(function: str, gramian: Any) -> Float[Array, "T T"]:
     if gramian.ndim != 2 or gramian.shape[0] != gramian.shape[1] or gramian.shape[0] == 0:
         raise ValueError(f"{function}: gramian must have shape [T, T] with T of at least 1, got {gramian.shape}")
     return gramian.astype(accumulator_dtype(gramian.dtype))
+
+
+def task_vector(function: str, name: str, vector: Preference, like: Array, default: float) -> Float[Array, " T"]:
+    """`vector` with one entry per row of `like` and in its dtype, all `default` where it is None; else ValueError."""
+    size = like.shape[0]
+    given = jnp.full((size,), default, like.dtype) if vector is None else jnp.asarray(vector, like.dtype)
+    if given.shape != (size,):
+        raise ValueError(f"{function}: {name} must have one entry per task, expected ({size},), got {given.shape}")
+    return given
+
+
+def nan_unless_finite(gramian: Float[Array, "T T"], weights: Float[Array, " T"]) -> Float[Array, " T"]:
+    """NaN for all weights where the Gramian holds NaN or inf: a weighting may not look at the entry."""
+    return jnp.where(jnp.all(jnp.isfinite(gramian)), weights, jnp.nan)
+
+
+def unit_gramian(gramian: Float[Array, "T T"]) -> tuple[Float[Array, "T T"], Float[Array, " T"]]:
+    """Cosines of the gradients and their norms: `G = diag(norms) C diag(norms)`; rows of 0 where a gradient vanishes.
+
+    Each entry of G is rounded in proportion to the two norms, so C is as accurate for small gradients as for large.
+    """
+    square = jnp.diagonal(gramian)
+    vanishes = square < jnp.finfo(gramian.dtype).tiny
+    norms = jnp.sqrt(jnp.where(vanishes, 1.0, square))
+    cosines = jnp.where(vanishes[:, None] | vanishes, 0.0, gramian / norms[:, None] / norms)
+    return cosines, jnp.where(vanishes, 0.0, norms)
 
 
 def gramian(tree: PyTree) -> Float[Array, "T T"]:
@@ -128,18 +155,36 @@ def stateful_weighted(
 ) -> optax.GradientTransformationExtraArgs:
     """The transformation of a weighting `(gramian, state) -> (weights, state)`; `function` names it in errors."""
 
+    def weigh(updates: PyTree, count: int, state: Any) -> tuple[Array, Any]:
+        del count
+        products = gramian(updates)
+        weights, state = weighting(products, state)
+        # A weighting may ignore a task whose inner products are NaN; its gradient must not pass for a finite one.
+        return nan_unless_finite(products, weights), state
+
+    return _combining(function, weigh, initial_state)
+
+
+def blindly_weighted(
+    function: str, weighting: Callable[[int, Any], tuple[Array, Any]], initial_state: Callable[[], Any]
+) -> optax.GradientTransformationExtraArgs:
+    """The transformation of weights that ignore the gradients, `(T, state) -> (weights, state)`: no Gramian is made."""
+    return _combining(function, lambda _, count, state: weighting(count, state), initial_state)
+
+
+def _combining(
+    function: str, weigh: Callable[[PyTree, int, Any], tuple[Array, Any]], initial_state: Callable[[], Any]
+) -> optax.GradientTransformationExtraArgs:
     def init(params: PyTree) -> Any:
         del params
         return initial_state()
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra_args: Any) -> tuple[PyTree, Any]:
         del params, extra_args
-        if task_count(function, updates) is None:
+        count = task_count(function, updates)
+        if count is None:
             return updates, state
-        products = gramian(updates)
-        weights, state = weighting(products, state)
-        # A weighting may ignore a task whose inner products are NaN; its gradient must not pass for a finite one.
-        weights = jnp.where(jnp.all(jnp.isfinite(products)), weights, jnp.nan)
+        weights, state = weigh(updates, count, state)
         return combine(weights, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)

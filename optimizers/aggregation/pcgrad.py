@@ -8,7 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from optimizers._keys import typed_key
+from optimizers._keys import split_data, typed_key
 from optimizers.aggregation._gramian import check_gramian, stateful_weighted
 
 
@@ -106,8 +106,7 @@ def pcgrad(key: Array | int = 0) -> optax.GradientTransformationExtraArgs:
         return PCGradState(jax.random.key_data(typed_key(key)))
 
     def weighting(gramian: Array, state: PCGradState) -> tuple[Array, PCGradState]:
-        carried = jax.random.wrap_key_data(state.key_data, impl=jax.random.key_impl(typed_key(key)))
-        following, current = jax.random.split(carried)
-        return pcgrad_weights(gramian, current), PCGradState(jax.random.key_data(following))
+        current, following = split_data(key, state.key_data)
+        return pcgrad_weights(gramian, current), PCGradState(following)
 
     return stateful_weighted("pcgrad", weighting, init)

@@ -1,6 +1,5 @@
 """UPGrad: project each task gradient onto the dual cone of all of them, and average the projections."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,13 +8,13 @@ from jaxtyping import Array, Float
 
 from optimizers._checks import check_range
 from optimizers.aggregation._dual_cone import dual_cone_projection_weights
-from optimizers.aggregation._gramian import check_gramian, weighted
+from optimizers.aggregation._gramian import Preference, check_gramian, task_vector, weighted
 
 
 def upgrad_weights(
     gramian: Float[Array, "T T"],
     *,
-    preference: Float[Array, " T"] | Sequence[float] | None = None,
+    preference: Preference = None,
     norm_eps: Any = 1e-4,
     reg_eps: Any = 1e-4,
 ) -> Float[Array, " T"]:
@@ -50,20 +49,12 @@ def upgrad_weights(
     check_range("upgrad_weights", "norm_eps", norm_eps, 0.0)
     check_range("upgrad_weights", "reg_eps", reg_eps, 0.0)
     gramian = check_gramian("upgrad_weights", gramian)
-    size = gramian.shape[0]
-    if preference is None:
-        vector = jnp.full((size,), 1.0 / size, gramian.dtype)
-    else:
-        vector = jnp.asarray(preference, gramian.dtype)
-    if vector.shape != (size,):
-        raise ValueError(
-            f"upgrad_weights: preference must have one entry per task, expected ({size},), got {vector.shape}"
-        )
+    vector = task_vector("upgrad_weights", "preference", preference, gramian, 1.0 / gramian.shape[0])
     return jnp.sum(dual_cone_projection_weights(gramian, jnp.diag(vector), norm_eps=norm_eps, reg_eps=reg_eps), axis=0)
 
 
 def upgrad(
-    *, preference: Float[Array, " T"] | Sequence[float] | None = None, norm_eps: Any = 1e-4, reg_eps: Any = 1e-4
+    *, preference: Preference = None, norm_eps: Any = 1e-4, reg_eps: Any = 1e-4
 ) -> optax.GradientTransformationExtraArgs:
     """Unconflicting projection of gradients: the mean of the task gradients, each projected so that it harms no task.
 
