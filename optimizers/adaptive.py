@@ -194,7 +194,8 @@ def adamw(
     with the moments of `scale_by_adam`; the convention of Optax and PyTorch, in which the learning rate multiplies the
     decay. With `decouple_lr=True` the decay is λ θ alone, untouched by the learning rate and by its schedule. The
     paper's form, where a multiplier η_t schedules both while the base rate α scales the Adam term only, is
-    `optax.chain(adamw(alpha, weight_decay=lam, decouple_lr=True), optax.scale_by_schedule(eta))`.
+    `optax.chain(adamw(alpha, weight_decay=lam, decouple_lr=True), optax.scale_by_schedule(eta))`. Its warm restarts
+    (AdamWR) are Optax's `sgdr_schedule` as that `eta`, or as the learning rate.
 
     Args:
         learning_rate: Step size, at least 0: a number, a traced scalar or an Optax schedule.

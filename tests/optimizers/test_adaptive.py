@@ -195,6 +195,16 @@ def test_the_papers_adamw_is_a_documented_composition():
     np.testing.assert_allclose(path[-1], x, rtol=1e-12)
 
 
+def test_the_papers_warm_restarts_are_optax_sgdr_schedule():
+    low, lengths = 0.1, (5, 10, 20)
+    cycles = [
+        {"init_value": 1.0, "peak_value": 1.0, "warmup_steps": 0, "decay_steps": n, "end_value": low} for n in lengths
+    ]
+    got = jax.vmap(optax.sgdr_schedule(cycles))(jnp.arange(sum(lengths)))
+    since = np.concatenate([np.arange(n) / n for n in lengths])
+    np.testing.assert_allclose(got, low + 0.5 * (1 - low) * (1 + np.cos(np.pi * since)), rtol=1e-6)
+
+
 def test_l2_penalty_is_decay_for_sgd_and_not_for_adam():
     """Loshchilov and Hutter's two propositions: a penalty is a decay for SGD; for Adam no decay does it."""
     with jax.enable_x64(True):
