@@ -13,10 +13,14 @@ def accumulator_dtype(dtype: Any) -> Any:
     return jnp.promote_types(dtype, jnp.float32)
 
 
+def wide(leaf: jax.Array) -> jax.Array:
+    """The leaf in float32 or wider."""
+    return leaf.astype(accumulator_dtype(leaf.dtype))
+
+
 def global_norm(tree: PyTree) -> jax.Array:
     """The L2 norm over all leaves, accumulated in float32 or wider so that float16 leaves cannot overflow it."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf is not None]
-    squares = [jnp.sum(jnp.square(jnp.abs(leaf.astype(accumulator_dtype(leaf.dtype))))) for leaf in leaves]
+    squares = [jnp.sum(jnp.square(jnp.abs(wide(leaf)))) for leaf in jax.tree.leaves(tree)]
     return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
 
 
@@ -24,7 +28,6 @@ def add_scaled(tree: PyTree, scale: jax.Array | float, direction: PyTree) -> PyT
     """`tree + scale * direction`, computed in float32 or wider and returned in the dtypes of `tree`."""
 
     def leaf(x: jax.Array, d: jax.Array) -> jax.Array:
-        wide = accumulator_dtype(x.dtype)
-        return (x.astype(wide) + scale * d.astype(wide)).astype(x.dtype)
+        return (wide(x) + scale * d.astype(accumulator_dtype(x.dtype))).astype(x.dtype)
 
     return jax.tree.map(leaf, tree, direction)

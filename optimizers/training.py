@@ -10,10 +10,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from optimizers._checks import check_callable, check_positive_integer, check_range
 from optimizers._keys import typed_key
-from optimizers._trees import accumulator_dtype, global_norm
+from optimizers._trees import PyTree, global_norm, wide
 from optimizers.gradients import GradientRule, accumulate, backprop
 
-PyTree = Any
 TrainStep = Callable[["TrainState", PyTree], tuple["TrainState", dict[str, jax.Array]]]
 
 
@@ -244,9 +243,7 @@ def _check_state(state: TrainState, ema_decay: Any) -> None:
 
 
 def _average(average: jax.Array, new: jax.Array, decay: Any) -> jax.Array:
-    wide = accumulator_dtype(average.dtype)
-    moved = decay * average.astype(wide) + (1.0 - decay) * new.astype(wide)
-    return moved.astype(average.dtype)
+    return (decay * wide(average) + (1.0 - decay) * wide(new)).astype(average.dtype)
 
 
 def _jit(step: TrainStep, mesh: Mesh | None, state_sharding: PyTree, batch_sharding: PyTree, donate: bool) -> TrainStep:

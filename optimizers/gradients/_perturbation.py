@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from optimizers._checks import check_callable
-from optimizers._trees import accumulator_dtype, add_scaled, global_norm
+from optimizers._trees import PyTree, add_scaled, global_norm, wide
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad
 
-PyTree = Any
 ScalarOrSchedule = float | jax.Array | Callable[[Any], Any]
 
 
@@ -62,11 +61,6 @@ def orthogonal(tree: PyTree, axis: PyTree) -> PyTree:
 def difference(left: PyTree, right: PyTree) -> PyTree:
     """`left - right` in float32 or wider."""
     return jax.tree.map(lambda a, b: wide(a) - wide(b), left, right)
-
-
-def wide(leaf: jax.Array) -> jax.Array:
-    """The leaf in float32 or wider."""
-    return leaf.astype(accumulator_dtype(leaf.dtype))
 
 
 def _dot(left: PyTree, right: PyTree) -> jax.Array:

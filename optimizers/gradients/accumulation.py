@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from optimizers._checks import check_callable, check_positive_integer
-from optimizers._trees import accumulator_dtype
+from optimizers._trees import PyTree, accumulator_dtype
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad, backprop
-
-PyTree = Any
 
 
 def accumulate(steps: int, *, inner: GradientRule = backprop) -> Callable[..., ValueAndGrad]:

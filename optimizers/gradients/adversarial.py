@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from optimizers._checks import check_positive_integer, check_range
-from optimizers._trees import add_scaled, global_norm
-from optimizers.gradients._perturbation import PyTree, ScalarOrSchedule, ascend, perturbing_rule, wide
+from optimizers._trees import PyTree, add_scaled, global_norm, wide
+from optimizers.gradients._perturbation import ScalarOrSchedule, ascend, perturbing_rule
 from optimizers.gradients.backprop import GradientRule, ValueAndGrad, backprop
 
 

@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 
 from optimizers._checks import check_range
-from optimizers._trees import add_scaled
-from optimizers.gradients._perturbation import PyTree, ScalarOrSchedule, ascend, difference, orthogonal, perturbing_rule
+from optimizers._trees import PyTree, add_scaled
+from optimizers.gradients._perturbation import ScalarOrSchedule, ascend, difference, orthogonal, perturbing_rule
 from optimizers.gradients.backprop import GradientRule, ValueAndGrad, backprop
 
 DifferenceMode = Literal["forward", "backward", "centered"]

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from optimizers._checks import check_range
-from optimizers._trees import add_scaled
-from optimizers.gradients._perturbation import PyTree, ScalarOrSchedule, ascend, orthogonal, perturbing_rule, wide
+from optimizers._trees import PyTree, add_scaled, wide
+from optimizers.gradients._perturbation import ScalarOrSchedule, ascend, orthogonal, perturbing_rule
 from optimizers.gradients.backprop import GradientRule, ValueAndGrad, backprop
 
 
