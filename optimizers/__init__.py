@@ -2,7 +2,7 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
@@ -45,6 +45,7 @@ from optimizers.aggregation import (
 from optimizers.clipping import clip_by_global_norm
 from optimizers.gradients import (
     GradientRule,
+    StatefulRule,
     accumulate,
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
@@ -62,6 +63,7 @@ from optimizers.training import TrainState, make_train_step
 
 __all__ = [
     "GradientRule",
+    "StatefulRule",
     "TrainState",
     "accumulate",
     "adam",

@@ -11,7 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from optimizers._checks import check_callable, check_positive_integer, check_range
 from optimizers._keys import typed_key
 from optimizers._trees import PyTree, global_norm, wide
-from optimizers.gradients import GradientRule, accumulate, backprop
+from optimizers.gradients import GradientRule, StatefulRule, accumulate, backprop
+from optimizers.gradients.backprop import LossFn
 
 TrainStep = Callable[["TrainState", PyTree], tuple["TrainState", dict[str, jax.Array]]]
 
@@ -28,6 +29,7 @@ class TrainState(NamedTuple):
         model_state: mutable variables of the model, such as batch statistics, or None.
         ema_params: exponential moving average of the parameters, or None.
         skipped: number of steps skipped because their loss or gradient was not finite, int32 `[]`.
+        rule_state: the state of a `StatefulRule`, or None.
     """
 
     step: jax.Array
@@ -37,6 +39,7 @@ class TrainState(NamedTuple):
     model_state: PyTree
     ema_params: PyTree
     skipped: jax.Array
+    rule_state: PyTree = None
 
     @classmethod
     def create(
@@ -47,6 +50,7 @@ class TrainState(NamedTuple):
         key: jax.Array | int = 0,
         model_state: PyTree = None,
         ema: bool = False,
+        gradient: GradientRule | StatefulRule | None = None,
         mesh: Mesh | None = None,
     ) -> "TrainState":
         """The state before the first step.
@@ -60,6 +64,7 @@ class TrainState(NamedTuple):
             key: a PRNG key (typed or raw), or a seed.
             model_state: mutable variables of the model; the step then calls `loss_fn` with them.
             ema: keep an exponential moving average of the parameters; its decay is given to `make_train_step`.
+            gradient: the gradient rule that the step will use; only the state of a `StatefulRule` is needed of it.
             mesh: place the state on this mesh: arrays already sharded over it stay as they are, all others are
                 replicated. Give the same mesh to `make_train_step`.
 
@@ -84,6 +89,7 @@ class TrainState(NamedTuple):
             model_state=_copy(model_state),
             ema_params=_copy(params) if ema else None,
             skipped=jnp.zeros((), jnp.int32),
+            rule_state=_copy(gradient.init(params)) if isinstance(gradient, StatefulRule) else None,
         )
         if mesh is None:
             return state
@@ -95,7 +101,7 @@ def make_train_step(
     loss_fn: Callable[..., Any],
     tx: optax.GradientTransformation,
     *,
-    gradient: GradientRule = backprop,
+    gradient: GradientRule | StatefulRule = backprop,
     has_aux: bool = True,
     mesh: Mesh | None = None,
     state_sharding: PyTree = None,
@@ -113,7 +119,8 @@ def make_train_step(
     $$
 
     The optimizer receives what Optax's extra args ask for: `value`, `grad`, `value_fn` and `obj_fn` (the scalar loss
-    on this batch, as a function of the parameters alone) and `grad_fn`. The step may be called inside `jax.jit`,
+    on this batch, as a function of the parameters alone) and `grad_fn`; and `task_losses`, the loss as `loss_fn`
+    returned it, for aggregators that weigh tasks by their losses. The step may be called inside `jax.jit`,
     `jax.vmap` (a sweep over learning rates or seeds) and `jax.lax.scan`.
 
     Args:
@@ -122,7 +129,7 @@ def make_train_step(
             `loss_fn(params, batch, key, model_state) -> (loss, (metrics, model_state))`. The loss is a scalar, or
             the vector `[T]` of task losses where the gradient rule is `per_task()`.
         tx: any Optax transformation, an aggregator first in its chain when the gradient rule is `per_task()`.
-        gradient: the gradient rule.
+        gradient: the gradient rule; a `StatefulRule` needs a state created with it.
         has_aux: whether `loss_fn` returns metrics beside the loss.
         mesh: run data parallel on this mesh: the batch is split along its leading axis over all axes of the mesh,
             and the state is replicated, unless the two arguments below say otherwise.
@@ -131,11 +138,11 @@ def make_train_step(
         donate: give the buffers of the state to the step, which then updates them in place; the old state must not
             be used again.
         microbatches: split the batch and average the gradients of the parts: `accumulate(microbatches,
-            inner=gradient)`.
+            inner=gradient)`. A `StatefulRule` takes that rule as its own `inner` instead.
         ema_decay: decay of the moving average of the parameters, in [0, 1), or a schedule of the step; needs a state
             created with `ema=True`.
-        skip_nonfinite: leave parameters, optimizer, averages and model state as they were where the loss or the norm
-            of the gradient is not finite, and count the step in `state.skipped`.
+        skip_nonfinite: leave parameters, optimizer, averages, model state and the rule's state as they were where the
+            loss or the norm of the gradient is not finite, and count the step in `state.skipped`.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. `metrics` holds arrays, still on the device: `loss`, `grad_norm`
@@ -157,26 +164,29 @@ def make_train_step(
         1.0 5.0 4.0
     """
     check_callable("make_train_step", "loss_fn", loss_fn, "(params, batch, key) -> (loss, metrics)")
-    check_callable("make_train_step", "gradient", gradient, "rule(loss_fn, has_aux)")
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(f"make_train_step: tx must be an optax.GradientTransformation, got {type(tx).__name__}")
     check_range("make_train_step", "ema_decay", ema_decay, 0.0, 1.0, open_high=True)
     microbatches = check_positive_integer("make_train_step", "microbatches", microbatches)
-    rule = gradient if microbatches == 1 else accumulate(microbatches, inner=gradient)
+    rule = _stateful(gradient, microbatches)
     tx = optax.with_extra_args_support(tx)
     loss_and_aux = _normalised(loss_fn, has_aux)
-    value_and_grad = rule(loss_and_aux, has_aux=True)
+    value_and_grad = rule.rule(loss_and_aux, has_aux=True)
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        _check_state(state, ema_decay)
+        _check_state(state, ema_decay, gradient)
         args = (batch, jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.model_state)
-        (value, (metrics, model_state)), grad = value_and_grad(state.params, *args, step=state.step)
+        (value, (metrics, model_state)), grad, rule_state = value_and_grad(
+            state.params, *args, state=state.rule_state, step=state.step
+        )
         norm = global_norm(grad)
 
         def apply(state: TrainState) -> TrainState:
             # Optax's line searches refuse extra args that value_fn does not name.
-            def objective(params: PyTree, *, obj_fn: Any = None, grad_fn: Any = None) -> jax.Array:
-                del obj_fn, grad_fn
+            def objective(
+                params: PyTree, *, obj_fn: Any = None, grad_fn: Any = None, task_losses: Any = None
+            ) -> jax.Array:
+                del obj_fn, grad_fn, task_losses
                 return jnp.mean(loss_and_aux(params, *args)[0])
 
             updates, opt_state = tx.update(
@@ -188,13 +198,20 @@ def make_train_step(
                 value_fn=objective,
                 obj_fn=objective,
                 grad_fn=lambda params, *_: jax.grad(objective)(params),
+                task_losses=value,
             )
             params = optax.apply_updates(state.params, updates)
             ema_params = state.ema_params
             if ema_decay is not None:
                 decay = ema_decay(state.step) if callable(ema_decay) else ema_decay
                 ema_params = jax.tree.map(lambda e, p: _average(e, p, decay), ema_params, params)
-            return state._replace(params=params, opt_state=opt_state, model_state=model_state, ema_params=ema_params)
+            return state._replace(
+                params=params,
+                opt_state=opt_state,
+                model_state=model_state,
+                ema_params=ema_params,
+                rule_state=rule_state,
+            )
 
         def skip(state: TrainState) -> TrainState:
             return state._replace(skipped=state.skipped + 1)
@@ -234,7 +251,28 @@ def _normalised(loss_fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any
     return loss_and_aux
 
 
-def _check_state(state: TrainState, ema_decay: Any) -> None:
+def _stateful(gradient: GradientRule | StatefulRule, microbatches: int) -> StatefulRule:
+    """Any rule as a stateful one, whose state is None where it has none."""
+    if isinstance(gradient, StatefulRule):
+        if microbatches > 1:
+            raise ValueError(
+                f"make_train_step: microbatches={microbatches} goes inside a StatefulRule: "
+                f"give it inner=accumulate({microbatches})"
+            )
+        return gradient
+    check_callable("make_train_step", "gradient", gradient, "rule(loss_fn, has_aux)")
+    stateless = gradient if microbatches == 1 else accumulate(microbatches, inner=gradient)
+
+    def rule(loss_fn: LossFn, has_aux: bool = False) -> Callable[..., tuple[Any, Any, None]]:
+        value_and_grad = stateless(loss_fn, has_aux)
+        return lambda *args, state, **kwargs: (*value_and_grad(*args, **kwargs), state)
+
+    return StatefulRule(lambda params: None, rule)
+
+
+def _check_state(state: TrainState, ema_decay: Any, gradient: GradientRule | StatefulRule) -> None:
+    if isinstance(gradient, StatefulRule) and state.rule_state is None:
+        raise ValueError("make_train_step: gradient is a StatefulRule, whose state TrainState.create(gradient=) makes")
     if (ema_decay is None) != (state.ema_params is None):
         raise ValueError(
             "make_train_step: ema_decay and TrainState.create(ema=True) go together, "

@@ -3,13 +3,16 @@
 A gradient rule is a function `rule(loss_fn, has_aux=False)` that returns
 `value_and_grad(params, *args, step=None, **kwargs)`, which gives `(value, gradient)` or `((value, aux), gradient)`
 exactly as `jax.value_and_grad(loss_fn, has_aux=has_aux)` would. `step` is read by schedules only; every other argument
-reaches `loss_fn` untouched. Rules compose by taking another rule as `inner`: `sam(0.05, inner=accumulate(4))`.
+reaches `loss_fn` untouched. A rule that draws random numbers takes them from the first typed PRNG key among those
+arguments, which is where `make_train_step` puts its own. Rules compose by taking another rule as `inner`:
+`sam(0.05, inner=accumulate(4))`.
 
 The sharpness-aware rules share one idea, written once in `_perturbation.py`: a perturbation of the parameters before
 the gradient. The parameters that the caller holds are never perturbed.
 
 | file | rules |
 |---|---|
+| `stateful.py` | `StatefulRule`: what a rule is that remembers something from one step to the next |
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
@@ -25,10 +28,12 @@ from optimizers.gradients.adversarial import adversarial_model_perturbation, adv
 from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
 from optimizers.gradients.sharpness import fisher_sam, gsam, sam
+from optimizers.gradients.stateful import StatefulRule
 from optimizers.gradients.tasks import per_task
 
 __all__ = [
     "GradientRule",
+    "StatefulRule",
     "accumulate",
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from optimizers._checks import check_callable, check_positive_integer
+from optimizers._keys import is_key
 from optimizers._trees import PyTree, accumulator_dtype
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad, backprop
 
@@ -101,7 +102,6 @@ def _strided(leaf: Any, steps: int) -> jax.Array:
 
 def _fold_keys(args: PyTree, index: jax.Array) -> PyTree:
     def fold(leaf: Any) -> Any:
-        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.fold_in(leaf, index) if is_key else leaf
+        return jax.random.fold_in(leaf, index) if is_key(leaf) else leaf
 
     return jax.tree.map(fold, args)

@@ -55,9 +55,8 @@ def main(packages: list[str], modules: list[str]) -> None:
     @exercise.register
     def _(case: gradient_checks.GradientRule) -> None:
         for rule in case.variants().values():
-            arguments = gradient_checks.parameters(), gradient_checks.examples()
-            jax.eval_shape(rule(case.loss), *arguments)
-            jax.eval_shape(rule(case.loss_and_aux, True), *arguments)
+            jax.eval_shape(rule(case.loss), *gradient_checks.arguments())
+            jax.eval_shape(rule(case.loss_and_aux, True), *gradient_checks.arguments())
 
     @exercise.register
     def _(case: aggregator_checks.Aggregator) -> None:

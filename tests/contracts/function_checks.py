@@ -31,7 +31,9 @@ class Function:
     elsewhere: tuple[str, ...] = ()
     # How the function is used with its arguments by name; a schedule's maker is called, and then its schedule.
     use: Callable[..., Any] = call
+    # The shape of the result, or those of its leaves.
     shape: tuple[int, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] | None = None
     refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     # Floats among the arguments that must be numbers.
     numbers: tuple[str, ...] = ()
@@ -60,20 +62,23 @@ def check_case_is_complete(case: Function) -> None:
 
 
 def check_returns_a_float32(case: Function) -> None:
-    value = jax.eval_shape(case.evaluate, case.example())
-    assert (value.shape, value.dtype) == (case.shape, jnp.float32), f"returned {value}"
+    value = jax.tree.leaves(jax.eval_shape(case.evaluate, case.example()))
+    shapes = (case.shape,) if case.shapes is None else case.shapes
+    assert [(x.shape, x.dtype) for x in value] == [(shape, jnp.float32) for shape in shapes], f"returned {value}"
     all_finite(case.evaluate(case.example()), "value")
 
 
 def check_jit_equals_eager(case: Function) -> None:
-    same(jax.jit(case.evaluate)(case.example()), jnp.asarray(case.evaluate(case.example())), "jit differs from eager")
+    eager = jax.tree.map(jnp.asarray, case.evaluate(case.example()))
+    same(jax.jit(case.evaluate)(case.example()), eager, "jit differs from eager")
 
 
 def check_vmap_equals_loop(case: Function) -> None:
     several = [case.example(seed) for seed in range(3)]
     together = jax.jit(jax.vmap(case.evaluate))(jax.tree.map(lambda *x: jnp.stack(x), *several))
     one = jax.jit(case.evaluate)
-    same(together, jnp.stack([one(each) for each in several]), "vmap differs from a loop", ulps=256)
+    apart = jax.tree.map(lambda *x: jnp.stack(x), *map(one, several))
+    same(together, apart, "vmap differs from a loop", ulps=256)
 
 
 def check_lowers_for_every_platform(case: Function) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,8 @@ from contracts.common import (
     check_stays_on_device,
     same,
 )
+
+import optimizers
 
 PyTree = Any
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
@@ -41,20 +44,38 @@ class GradientRule:
     source: bool = True
 
     def make(self, **changes: Any) -> Callable[..., Any]:
-        return call(self.function, {**self.arguments, **changes}) if self.factory else self.function
+        return without_state(call(self.function, {**self.arguments, **changes})) if self.factory else self.function
+
+    @property
+    def stateful(self) -> bool:
+        return self.factory and isinstance(call(self.function, self.arguments), optimizers.StatefulRule)
 
     def variants(self) -> dict[str, Callable[..., Any]]:
         return {"default": self.make(), **{f"{n}={v}": self.make(**{n: v}) for n, v in self.switches.items()}}
 
-    def loss(self, params: PyTree, batch: PyTree, *, shift: Any = 0.0) -> jax.Array:
+    def loss(self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0) -> jax.Array:
         """A mean over examples (or two of them) that no rule can mistake for a quadratic."""
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
         mean = jnp.mean(errors) * params["scale"]
         return jnp.stack([mean, jnp.mean(predictions)]) if self.per_task else mean
 
-    def loss_and_aux(self, params: PyTree, batch: PyTree, **keywords: Any) -> tuple[jax.Array, PyTree]:
-        return self.loss(params, batch, **keywords), {"mean": jnp.mean(batch["x"]), "none": None}
+    def loss_and_aux(
+        self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any
+    ) -> tuple[jax.Array, PyTree]:
+        return self.loss(params, batch, key, **keywords), {"mean": jnp.mean(batch["x"]), "none": None}
+
+
+def without_state(rule: Any) -> Callable[..., Any]:
+    """A stateful rule as a stateless one that is always at its first step; any other rule as it is."""
+    if not isinstance(rule, optimizers.StatefulRule):
+        return rule
+
+    def stateless(loss_fn: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+        value_and_grad = rule.rule(loss_fn, has_aux)
+        return lambda params, *args, **kwargs: value_and_grad(params, *args, state=rule.init(params), **kwargs)[:2]
+
+    return stateless
 
 
 def parameters(dtype: Any = jnp.float32, seed: int = 0) -> PyTree:
@@ -68,6 +89,11 @@ def examples(dtype: Any = jnp.float32, seed: int = 0) -> PyTree:
     return {"x": jnp.asarray(generator.normal(size=(4, 3)), dtype), "y": jnp.asarray(generator.random((4, 2)), dtype)}
 
 
+def arguments(dtype: Any = jnp.float32, seed: int = 0) -> tuple[PyTree, PyTree, jax.Array]:
+    """Parameters, a batch, and the key that rules draw from."""
+    return parameters(dtype, seed), examples(dtype, seed), jax.random.key(seed)
+
+
 def check_case_is_complete(case: GradientRule) -> None:
     known = {*case.arguments, *case.hyperparameters, *case.switches, *case.elsewhere}
     check_parameters_are_known(case.function, known if case.factory else {"loss_fn", "has_aux"})
@@ -77,11 +103,11 @@ def check_is_a_drop_in(case: GradientRule) -> None:
     """With and without aux: structure, shapes and dtypes are those of `jax.value_and_grad` (or of a Jacobian)."""
     with jax.enable_x64(True):
         for dtype in DTYPES:
-            params, batch = parameters(dtype), examples(dtype)
+            params, *rest = arguments(dtype)
             for name, rule in case.variants().items():
                 for loss_fn, has_aux in ((case.loss, False), (case.loss_and_aux, True)):
-                    value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, batch)
-                    expected = jax.eval_shape(loss_fn, params, batch)
+                    value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, *rest)
+                    expected = jax.eval_shape(loss_fn, params, *rest)
                     assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
                     tasks = expected.shape if not has_aux else expected[0].shape
                     stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
@@ -94,24 +120,22 @@ def describe(x: Any) -> tuple[Any, Any]:
 
 def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
     """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
-    params, batch = parameters(), examples()
     for name, rule in case.variants().items():
-        value, _ = jax.jit(rule(case.loss_and_aux, True))(params, batch)
-        same(value, case.loss_and_aux(params, batch), f"{name}: value or aux of other parameters")
+        value, _ = jax.jit(rule(case.loss_and_aux, True))(*arguments())
+        same(value, case.loss_and_aux(*arguments()), f"{name}: value or aux of other parameters")
 
 
 def check_jit_equals_eager(case: GradientRule) -> None:
     for name, rule in case.variants().items():
         value_and_grad = rule(case.loss_and_aux, True)
-        arguments = (parameters(), examples())
-        same(jax.jit(value_and_grad)(*arguments), value_and_grad(*arguments), f"{name}: jit differs from eager")
+        same(jax.jit(value_and_grad)(*arguments()), value_and_grad(*arguments()), f"{name}: jit differs from eager")
 
 
 def check_vmap_equals_loop(case: GradientRule) -> None:
     """Several models on several batches at once."""
     for name, rule in case.variants().items():
         value_and_grad = rule(case.loss_and_aux, True)
-        several = [(parameters(seed=seed), examples(seed=seed)) for seed in range(3)]
+        several = [arguments(seed=seed) for seed in range(3)]
         together = jax.jit(jax.vmap(value_and_grad))(*jax.tree.map(lambda *x: jnp.stack(x), *several))
         apart = [jax.jit(value_and_grad)(*one) for one in several]
         same(together, jax.tree.map(lambda *x: jnp.stack(x), *apart), f"{name}: vmap differs from a loop")
@@ -124,8 +148,7 @@ def check_arguments_reach_the_loss(case: GradientRule) -> None:
         return case.loss(params, batch, shift=shift + 0.0 * jax.random.normal(key))
 
     value_and_grad = jax.jit(case.make()(loss_fn))
-    arguments = (parameters(), examples(), jax.random.key(0))
-    value, gradient = value_and_grad(*arguments, shift=0.5, step=jnp.int32(3))
+    value, gradient = value_and_grad(*arguments(), shift=0.5, step=jnp.int32(3))
     same(value, case.loss(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
     all_finite(gradient, "gradient")
 
@@ -134,35 +157,34 @@ def check_zero_gradients_are_finite(case: GradientRule) -> None:
     """A loss that does not depend on the parameters: gradients zero, in float16 as well."""
     for dtype in (jnp.float16, jnp.float32):
         for name, rule in case.variants().items():
-            constant = lambda params, batch: jax.tree.map(lambda x: 0 * x, case.loss(params, batch))
-            gradient = jax.jit(rule(constant))(parameters(dtype), examples(dtype))[1]
+            constant = lambda params, batch, key: jax.tree.map(lambda x: 0 * x, case.loss(params, batch, key))
+            gradient = jax.jit(rule(constant))(*arguments(dtype))[1]
             assert not any(np.any(np.asarray(g, np.float32)) for g in jax.tree.leaves(gradient)), f"{name}: {gradient}"
 
 
 def check_hyperparameters_may_be_traced(case: GradientRule) -> None:
-    params, batch = parameters(), examples()
     for name, value in case.hyperparameters.items():
-        values = jnp.asarray([value, 0.5 * value, 0.0])
-        at = lambda v, name=name: case.make(**{name: v})(case.loss)(params, batch)
+        last = 0.25 * value if 0.0 in case.refused.get(name, ()) else 0.0
+        values = jnp.asarray([value, 0.5 * value, last])
+        at = lambda v, name=name: case.make(**{name: v})(case.loss)(*arguments())
         apart = [jax.jit(lambda v=float(v), at=at: at(v))() for v in values]
         same(jax.jit(jax.vmap(at))(values), jax.tree.map(lambda *x: jnp.stack(x), *apart), f"vmap over {name}")
 
 
 def check_schedules_are_accepted(case: GradientRule) -> None:
     """A schedule is read at the `step` given."""
-    params, batch = parameters(), examples()
     for name in case.schedules:
         value = case.hyperparameters[name]
         scheduled = jax.jit(case.make(**{name: lambda step, v=value: v * (step + 1)})(case.loss))
         for step in (0, 2):
-            expected = jax.jit(case.make(**{name: value * (step + 1)})(case.loss))(params, batch)
-            same(scheduled(params, batch, step=step), expected, f"{name} at step {step}")
+            expected = jax.jit(case.make(**{name: value * (step + 1)})(case.loss))(*arguments())
+            same(scheduled(*arguments(), step=step), expected, f"{name} at step {step}")
 
 
 def check_compiles_once(case: GradientRule) -> None:
     value_and_grad = jax.jit(case.make()(case.loss))
     for seed in range(3):
-        value_and_grad(parameters(seed=seed), examples(seed=seed), step=jnp.int32(seed))
+        value_and_grad(*arguments(seed=seed), step=jnp.int32(seed))
     assert value_and_grad._cache_size() == 1, f"compiled {value_and_grad._cache_size()} times"
 
 
@@ -170,16 +192,31 @@ def check_odd_leaves(case: GradientRule) -> None:
     """None leaves, empty subtrees and zero-size leaves among the parameters."""
     params = {**parameters(), "none": None, "empty": {}, "zero": jnp.zeros((0, 3))}
     for name, rule in case.variants().items():
-        gradient = rule(case.loss)(params, examples())[1]
+        gradient = rule(case.loss)(params, *arguments()[1:])[1]
         assert jax.tree.structure(gradient) == jax.tree.structure(params), f"{name}: {gradient}"
 
 
+def check_state_survives(case: GradientRule) -> None:
+    """The state keeps structure, shapes and dtypes in a scan; flax.serialization brings it back bit for bit."""
+    stateful = call(case.function, case.arguments)
+    value_and_grad = stateful.rule(case.loss)
+    params, *rest = arguments()
+
+    def step(state: PyTree, _: None) -> tuple[PyTree, None]:
+        return value_and_grad(params, *rest, state=state, step=jnp.int32(0))[2], None
+
+    state = jax.jit(lambda: jax.lax.scan(step, stateful.init(params), length=2)[0])()
+    all_finite(state, "state")
+    restored = flax.serialization.from_bytes(stateful.init(params), flax.serialization.to_bytes(state))
+    same(restored, state, "flax.serialization", ulps=0)
+
+
 def check_lowers_for_every_platform(case: GradientRule) -> None:
-    check_lowers_everywhere(case.make()(case.loss_and_aux, True), parameters(), examples())
+    check_lowers_everywhere(case.make()(case.loss_and_aux, True), *arguments())
 
 
 def check_no_host_callback(case: GradientRule) -> None:
-    check_stays_on_device(case.make()(case.loss), parameters(), examples())
+    check_stays_on_device(case.make()(case.loss), *arguments())
 
 
 def check_faults_are_named(case: GradientRule) -> None:
@@ -208,6 +245,7 @@ CHECKS: dict[Callable[[GradientRule], None], Callable[[GradientRule], bool]] = {
     check_schedules_are_accepted: lambda case: bool(case.schedules),
     check_compiles_once: lambda case: True,
     check_odd_leaves: lambda case: True,
+    check_state_survives: lambda case: case.stateful,
     check_lowers_for_every_platform: lambda case: True,
     check_no_host_callback: lambda case: True,
     check_faults_are_named: lambda case: bool(case.refused or case.faults or case.hyperparameters),

@@ -16,34 +16,35 @@ import optax
 import pytest
 from contracts import (
     aggregator_checks,
-    cases_objectives,
-    cases_optimizers,
     function_checks,
     gradient_checks,
     objective_checks,
     optimizer_checks,
     training_checks,
 )
+from contracts.cases import OBJECTIVES, every
 from contracts.common import Fault
+
+import optimizers
 
 
 def find(cases, name):
     return next(case for case in cases if case.name == name)
 
 
-CROSS_ENTROPY = find(cases_objectives.CASES, "softmax_cross_entropy")
-POLY = find(cases_objectives.CASES, "poly_loss")
-ARCFACE = find(cases_objectives.CASES, "arcface_loss")
-HUBER = find(cases_objectives.CASES, "huber_loss")
-BARLOW = find(cases_objectives.CASES, "barlow_twins_loss")
-ADAM = find(cases_optimizers.TRANSFORMATIONS, "adam")
-ADAMW = find(cases_optimizers.TRANSFORMATIONS, "adamw")
-SAM = find(cases_optimizers.RULES, "sam")
-UPGRAD = find(cases_optimizers.AGGREGATORS, "upgrad")
-PCGRAD = find(cases_optimizers.AGGREGATORS, "pcgrad")
-DECAY = find(cases_optimizers.FUNCTIONS, "normalized_weight_decay")
-WEIGHTS = find(cases_optimizers.FUNCTIONS, "upgrad_weights")
-TRAIN = find(cases_optimizers.TRAIN_STEPS, "make_train_step")
+CROSS_ENTROPY = find(every("CASES", OBJECTIVES), "softmax_cross_entropy")
+POLY = find(every("CASES", OBJECTIVES), "poly_loss")
+ARCFACE = find(every("CASES", OBJECTIVES), "arcface_loss")
+HUBER = find(every("CASES", OBJECTIVES), "huber_loss")
+BARLOW = find(every("CASES", OBJECTIVES), "barlow_twins_loss")
+ADAM = find(every("TRANSFORMATIONS"), "adam")
+ADAMW = find(every("TRANSFORMATIONS"), "adamw")
+SAM = find(every("RULES"), "sam")
+UPGRAD = find(every("AGGREGATORS"), "upgrad")
+PCGRAD = find(every("AGGREGATORS"), "pcgrad")
+DECAY = find(every("FUNCTIONS"), "normalized_weight_decay")
+WEIGHTS = find(every("FUNCTIONS"), "upgrad_weights")
+TRAIN = find(every("TRAIN_STEPS"), "make_train_step")
 
 
 def broken(case, wrapper, field="function"):
@@ -392,6 +393,17 @@ def float_rho(f, rho=0.05, **kwargs):
     return f(float(rho), **kwargs)
 
 
+def forgetful_sam(rho=0.05, **kwargs):
+    """A stateful rule that loses its state at the first step."""
+    inner = SAM.function(rho, **kwargs)
+
+    def rule(loss_fn, has_aux=False):
+        value_and_grad = inner(loss_fn, has_aux)
+        return lambda params, *args, state, **kwargs: (*value_and_grad(params, *args, **kwargs), None)
+
+    return optimizers.StatefulRule(lambda params: jnp.zeros(()), rule)
+
+
 g = gradient_checks
 RULES = [
     (g.check_case_is_complete, with_extra_keyword(SAM), "novelty"),
@@ -404,6 +416,7 @@ RULES = [
     (g.check_hyperparameters_may_be_traced, broken(SAM, float_rho), "traced|Tracer"),
     (g.check_schedules_are_accepted, broken(SAM, first_step_only), "rho at step 2"),
     (g.check_compiles_once, broken(SAM, rule(python_step)), "traced|Tracer"),
+    (g.check_state_survives, dataclasses.replace(SAM, function=forgetful_sam), "scan"),
     (g.check_odd_leaves, broken(SAM, changed_gradient(lambda x: x / jnp.max(x))), "zero-size"),
     (g.check_lowers_for_every_platform, broken(SAM, changed_gradient(on_cpu_alone)), "platform"),
     (g.check_no_host_callback, broken(SAM, changed_gradient(talkative)), "callback"),

@@ -4,18 +4,19 @@ import inspect
 
 import numpy as np
 import pytest
-from contracts import cases_objectives, cases_optimizers
+from contracts.cases import OBJECTIVES, every
 
 import objectives
 import optimizers
 
 KINDS = ("TRANSFORMATIONS", "RULES", "AGGREGATORS", "FUNCTIONS")
-FUNCTION_CASES = [case for kind in KINDS for case in getattr(cases_optimizers, kind)]
+FUNCTION_CASES = [case for kind in KINDS for case in every(kind)]
+OBJECTIVE_CASES = [case for kind in ("CASES", "FUNCTIONS") for case in every(kind, OBJECTIVES)]
 COVERED = {
-    objectives: {case.function.__name__ for case in cases_objectives.CASES},
+    objectives: {case.function.__name__ for case in OBJECTIVE_CASES},
     optimizers: {case.function.__name__ for case in FUNCTION_CASES}
-    | {case.name for case in cases_optimizers.TYPES}
-    | {case.make_step.__name__ for case in cases_optimizers.TRAIN_STEPS},
+    | {case.name for case in every("TYPES")}
+    | {case.make_step.__name__ for case in every("TRAIN_STEPS")},
 }
 
 
@@ -70,7 +71,7 @@ def keywords_no_case_sets(cases):
 
 
 def test_every_keyword_is_set_by_some_case():
-    assert keywords_no_case_sets(cases_objectives.CASES) == []
+    assert keywords_no_case_sets(OBJECTIVE_CASES) == []
     # `mask` is exercised wherever a signature has it; backprop is a rule itself, called with its two arguments.
     unset = keywords_no_case_sets([case for case in FUNCTION_CASES if getattr(case, "factory", True)])
     assert [each for each in unset if not each.endswith(": mask")] == []

@@ -1,11 +1,16 @@
 """Every public objective against every contract that applies to it."""
 
 import pytest
-from contracts import objective_checks
-from contracts.cases_objectives import CASES
+from contracts import function_checks, objective_checks
+from contracts.cases import OBJECTIVES, every
 from contracts.common import pairs
 
 
-@pytest.mark.parametrize(("check", "case"), pairs(CASES, objective_checks.CHECKS))
+@pytest.mark.parametrize(("check", "case"), pairs(every("CASES", OBJECTIVES), objective_checks.CHECKS))
 def test_contract(check, case):
+    check(case)
+
+
+@pytest.mark.parametrize(("check", "case"), pairs(every("FUNCTIONS", OBJECTIVES), function_checks.CHECKS))
+def test_function(check, case):
     check(case)

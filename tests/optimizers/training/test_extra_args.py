@@ -38,18 +38,19 @@ def test_reaches_the_minimum(name):
 
 
 def test_every_extra_argument_is_what_it_says():
-    def update(updates, state, params, *, value, grad, value_fn, obj_fn, grad_fn, **extra):
+    def update(updates, state, params, *, value, grad, value_fn, obj_fn, grad_fn, task_losses, **extra):
         del extra
         away = params + 1.0
         seen = {
             "value": value - value_fn(params),
             "obj_fn": obj_fn(away) - loss_fn(away, None, None)[0],
             "grad": jnp.abs(grad - updates).max(),
+            "task_losses": task_losses - value,
             "grad_fn": jnp.abs(grad_fn(away, 0) - jax.grad(value_fn)(away)).max(),
         }
         return updates, seen
 
-    names = ("value", "obj_fn", "grad", "grad_fn")
+    names = ("value", "obj_fn", "grad", "grad_fn", "task_losses")
     tx = optax.GradientTransformationExtraArgs(lambda params: dict.fromkeys(names, jnp.ones(())), update)
     state, _ = make_train_step(loss_fn, tx)(TrainState.create(params=jnp.zeros(3), tx=tx), None)
     assert {name: float(state.opt_state[name]) for name in names} == dict.fromkeys(names, 0.0)

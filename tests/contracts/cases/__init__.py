@@ -1,0 +1,18 @@
+"""One example case, or several, for every public name: a file a room, collected here by kind.
+
+A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES`, `AGGREGATORS`, `FUNCTIONS`, `TYPES`,
+`TRAIN_STEPS`, and `CASES` for objectives.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from contracts.cases import aggregation, gradients, objectives, transformations
+
+OBJECTIVES = (objectives,)
+OPTIMIZERS = (transformations, gradients, aggregation)
+
+
+def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
+    """The cases of one kind from all files that have it."""
+    return [case for module in modules for case in getattr(module, kind, [])]
