@@ -1,6 +1,6 @@
 """Aggregation of task gradients alone, `[T, ...]` in and `[...]` out; beside torchjd's where that is installed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -12,8 +12,20 @@ import optax
 import optimizers
 from benchmarks.harness import Entry, Peer, Program, nbytes
 
-SHAPES = {"4-tasks/5x1024x1024": (4, (1024, 1024), 5), "16-tasks/256x256": (16, (256, 256), 1)}
-QUICK_SHAPES = {"4-tasks/5x1024x1024": (4, (8, 8), 2), "16-tasks/256x256": (16, (4, 4), 1)}
+# Tasks, the shape of a leaf, the number of leaves; the name counts the parameters.
+SHAPES = {
+    f"{tasks}-tasks/{name}": (tasks, leaf, leaves)
+    for name, leaf, leaves in (
+        ("1e4", (100, 100), 1),
+        ("1e5", (100, 250), 4),
+        ("1e6", (500, 500), 4),
+        ("1e7", (1000, 1000), 10),
+    )
+    for tasks in (2, 8, 32)
+    if (tasks, name) != (32, "1e7")  # 1.3 GB a side
+}
+QUICK_SHAPES = {name: (tasks, (4, 4), min(leaves, 2)) for name, (tasks, _, leaves) in SHAPES.items()}
+MANY = ("1e6", "1e7")  # parameters of which the Jacobian takes longer to read than the weights to find
 
 
 def task_gradients(shape: str) -> Callable[[bool], tuple[list[jax.Array]]]:
@@ -53,7 +65,14 @@ def flattened(gradient: Any) -> np.ndarray:
     return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(gradient)])
 
 
-def entries(name: str, aggregator: Callable[[], Any], peer: str, *, same: bool = True) -> list[Entry]:
+def entries(
+    name: str,
+    aggregator: Callable[[], Any],
+    peer: str,
+    *,
+    same: bool = True,
+    shapes: Iterable[str] = ("8-tasks/1e5", "8-tasks/1e6"),
+) -> list[Entry]:
     """One entry for each shape; the gradients are read for their Gramian and again for the sum, which is written."""
     return [
         Entry(
@@ -62,14 +81,21 @@ def entries(name: str, aggregator: Callable[[], Any], peer: str, *, same: bool =
             ours=aggregate_program(aggregator),
             peer=Peer(f"torchjd.{peer}", "torchjd", torchjd_program(peer)),
             moved=lambda gradients: 2 * nbytes(gradients) + nbytes([leaf[0] for leaf in gradients]),
-            temp_free=True,
+            goal=1.5 if shape.endswith(MANY) else 1.0,
+            temp_free=shape.endswith(MANY),
             result=flattened if same else None,
         )
-        for shape in SHAPES
+        for shape in shapes
     ]
 
 
 ENTRIES = [
-    *entries("upgrad", lambda: optimizers.upgrad(), "UPGrad"),
-    *entries("pcgrad", lambda: optimizers.pcgrad(), "PCGrad", same=False),  # torchjd draws its task order
+    *entries("upgrad", lambda: optimizers.upgrad(), "UPGrad", shapes=SHAPES),
+    *entries("pcgrad", lambda: optimizers.pcgrad(), "PCGrad", same=False, shapes=SHAPES),  # torchjd draws its order
+    *entries("mgda", lambda: optimizers.mgda(), "MGDA"),
+    *entries("cagrad", lambda: optimizers.cagrad(), "CAGrad"),
+    *entries("dualproj", lambda: optimizers.dualproj(), "DualProj"),
+    *entries("imtl_g", lambda: optimizers.imtl_g(), "IMTLG"),
+    *entries("config", lambda: optimizers.config(), "ConFIG"),
+    *entries("aligned_mtl", lambda: optimizers.aligned_mtl(), "AlignedMTL"),
 ]

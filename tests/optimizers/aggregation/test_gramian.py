@@ -89,6 +89,19 @@ def test_sharded_leaves_give_the_unsharded_result_and_stay_sharded():
     assert total["cube"].sharding.shard_shape((2, 3, 8)) == (2, 3, 1)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
+def test_a_large_leaf_is_multiplied_in_blocks(dtype):
+    """All of it, the columns beyond the last whole block too, and with no temporary but a block."""
+    leaf = jnp.asarray(np.random.default_rng(0).normal(size=(32, 40_001)), dtype)
+    executable = jax.jit(gramian).lower(leaf).compile()
+    exact = np.asarray(leaf, np.float64)
+    exact = exact @ exact.T
+    np.testing.assert_allclose(executable(leaf), exact, rtol=0, atol=4e-6 * exact.max())  # 4e4 roundings of float32
+    assert executable.memory_analysis().temp_size_in_bytes < 0.15 * leaf.nbytes
+    slope = jax.grad(lambda x: gramian(x)[0, 1])(leaf)
+    np.testing.assert_array_equal(slope[:2], leaf[1::-1])
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_no_temporary_of_gradient_size(dtype):
     transformation = weighted("test", lambda products: products[0])
