@@ -12,15 +12,11 @@ import optax
 import optimizers
 from benchmarks.harness import Entry, Peer, Program, nbytes
 
+PARAMETERS = (("1e4", (100, 100), 1), ("1e5", (100, 250), 4), ("1e6", (500, 500), 4), ("1e7", (1000, 1000), 10))
 # Tasks, the shape of a leaf, the number of leaves; the name counts the parameters.
 SHAPES = {
     f"{tasks}-tasks/{name}": (tasks, leaf, leaves)
-    for name, leaf, leaves in (
-        ("1e4", (100, 100), 1),
-        ("1e5", (100, 250), 4),
-        ("1e6", (500, 500), 4),
-        ("1e7", (1000, 1000), 10),
-    )
+    for name, leaf, leaves in PARAMETERS
     for tasks in (2, 8, 32)
     if (tasks, name) != (32, "1e7")  # 1.3 GB a side
 }
