@@ -134,6 +134,9 @@ def test_cosmos_closed_form_and_without_penalty_the_weighted_sum():
     losses, weights = jnp.array([3.0, 4.0]), jnp.array([0.6, 0.8])
     np.testing.assert_allclose(objectives.cosmos_scalarization(losses, weights, penalty=3.0), 5.0 - 3.0, rtol=1e-6)
     np.testing.assert_allclose(objectives.cosmos_scalarization(losses, weights, penalty=0.0), 5.0, rtol=1e-6)
+    value, gradient = jax.value_and_grad(objectives.cosmos_scalarization)(jnp.zeros(2), weights)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, weights)  # at zero there is no angle
 
 
 def test_a_preference_of_zero_has_no_direction():
