@@ -9,6 +9,8 @@ Rooms, one topic a file:
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
 - `regression`: Huber and pseudo-Huber
 - `scalarization`: the losses of several tasks to one: Chebyshev, PBI, COSMOS, learnt and random weights
+- `expectations`: evidence bounds, and estimators whose gradient is that of an expected value
+- `flows`: divergences of normalizing flows with path gradients
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -27,6 +29,14 @@ from objectives.classification import (
     softmax_cross_entropy,
     squentropy_loss,
 )
+from objectives.expectations import (
+    elbo,
+    enumerated_expectation,
+    iwelbo,
+    normal_expectation,
+    score_function_surrogate,
+)
+from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
@@ -53,15 +63,21 @@ __all__ = [
     "cross_correlation_matrix",
     "dice_loss",
     "dice_semimetric_loss",
+    "elbo",
+    "enumerated_expectation",
     "focal_loss",
     "geometric_mean_loss",
     "harmonic_logits",
     "harmonic_loss",
     "huber_loss",
     "imtl_l_loss",
+    "iwelbo",
     "jaccard_metric_loss",
     "lower_confidence_bound",
     "margin_softmax_loss",
+    "normal_expectation",
+    "path_gradient_forward_kl",
+    "path_gradient_reverse_kl",
     "pbi_scalarization",
     "poly_focal_loss",
     "poly_loss",
@@ -70,6 +86,7 @@ __all__ = [
     "random_scalarization",
     "reduce_mean",
     "reduce_sum",
+    "score_function_surrogate",
     "sigmoid_focal_loss",
     "smooth_chebyshev_scalarization",
     "softmax_cross_entropy",

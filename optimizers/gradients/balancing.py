@@ -32,7 +32,7 @@ class FAMOState(NamedTuple):
 
 
 class DWAState(NamedTuple):
-    """State of `dwa`: the sum of this epoch's losses, its number of steps, and the means of the two epochs before."""
+    """State of `dwa`: the sum of this epoch's losses, its number of steps, and the sums of the two epochs before."""
 
     total: Array
     steps: Array
@@ -173,7 +173,7 @@ def dwa(
         rates = jnp.where(known, state.newer / jnp.where(known, state.older, 1.0), 1.0)
         total, steps = state.total + losses, state.steps + 1
         running = DWAState(total, steps, state.newer, state.older)
-        ended = DWAState(jnp.zeros_like(total), jnp.zeros_like(steps), total / length, state.newer)
+        ended = DWAState(jnp.zeros_like(total), jnp.zeros_like(steps), total, state.newer)
         following = jax.tree.map(lambda new, old: jnp.where(steps == length, new, old), ended, running)
         return tasks * jax.nn.softmax(rates / temperature), following
 
