@@ -8,6 +8,9 @@ Rooms, one topic a file:
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
 - `regression`: Huber and pseudo-Huber
+- `scalarization`: the losses of several tasks to one: Chebyshev, PBI, COSMOS, learnt and random weights
+- `expectations`: evidence bounds, and estimators whose gradient is that of an expected value
+- `flows`: divergences of normalizing flows with path gradients
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -26,33 +29,68 @@ from objectives.classification import (
     softmax_cross_entropy,
     squentropy_loss,
 )
+from objectives.expectations import (
+    elbo,
+    enumerated_expectation,
+    iwelbo,
+    normal_expectation,
+    score_function_surrogate,
+)
+from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss
+from objectives.scalarization import (
+    chebyshev_scalarization,
+    cosmos_scalarization,
+    geometric_mean_loss,
+    imtl_l_loss,
+    lower_confidence_bound,
+    pbi_scalarization,
+    random_scalarization,
+    smooth_chebyshev_scalarization,
+    uncertainty_weighted_loss,
+)
 from objectives.segmentation import dice_loss, dice_semimetric_loss, jaccard_metric_loss
 from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix
 
 __all__ = [
     "arcface_loss",
     "barlow_twins_loss",
+    "chebyshev_scalarization",
+    "cosmos_scalarization",
     "cross_correlation_matrix",
     "dice_loss",
     "dice_semimetric_loss",
+    "elbo",
+    "enumerated_expectation",
     "focal_loss",
+    "geometric_mean_loss",
     "harmonic_logits",
     "harmonic_loss",
     "huber_loss",
+    "imtl_l_loss",
+    "iwelbo",
     "jaccard_metric_loss",
+    "lower_confidence_bound",
     "margin_softmax_loss",
+    "normal_expectation",
+    "path_gradient_forward_kl",
+    "path_gradient_reverse_kl",
+    "pbi_scalarization",
     "poly_focal_loss",
     "poly_loss",
     "poly_n_loss",
     "pseudo_huber_loss",
+    "random_scalarization",
     "reduce_mean",
     "reduce_sum",
+    "score_function_surrogate",
     "sigmoid_focal_loss",
+    "smooth_chebyshev_scalarization",
     "softmax_cross_entropy",
     "squentropy_loss",
     "subcenter_arcface_loss",
+    "uncertainty_weighted_loss",
 ]

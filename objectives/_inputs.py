@@ -197,3 +197,16 @@ def finish(losses: Array, where: Array | None, valid: Array | None = None) -> Ar
     if valid is not None:
         losses = losses * jnp.where(valid, 1, jnp.nan).astype(losses.dtype)
     return clean(losses, where)
+
+
+def prng_key(function: str, name: str, value: Any) -> Array:
+    """`value` if it is one typed PRNG key; TypeError otherwise."""
+    if not (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == 0):
+        raise TypeError(f"{function}: {name} must be a PRNG key (jax.random.key), got {type(value).__name__}")
+    return value
+
+
+def check_callable(function: str, name: str, value: Any, signature: str) -> None:
+    """TypeError unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{function}: {name} must be a function {signature}, got {type(value).__name__}")

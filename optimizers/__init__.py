@@ -3,6 +3,7 @@
 | where | what |
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
+| | several tasks in one backward pass: `famo`, `dwa`, `random_loss_weighting` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
@@ -50,11 +51,14 @@ from optimizers.gradients import (
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
     backprop,
+    dwa,
+    famo,
     fisher_sam,
     gam,
     gradient_norm_regularization,
     gsam,
     per_task,
+    random_loss_weighting,
     sam,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
@@ -85,6 +89,8 @@ __all__ = [
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
+    "dwa",
+    "famo",
     "fisher_sam",
     "gam",
     "gradient_norm_regularization",
@@ -100,6 +106,7 @@ __all__ = [
     "pcgrad",
     "pcgrad_weights",
     "per_task",
+    "random_loss_weighting",
     "rgw",
     "rgw_weights",
     "sam",

@@ -16,6 +16,7 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
+| `balancing.py` | `famo`, `dwa`, `random_loss_weighting`: one gradient of tasks weighed by the course of their losses |
 | `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
 | | `adversarial_model_perturbation`: several steps to the worst point |
@@ -26,6 +27,7 @@ the gradient. The parameters that the caller holds are never perturbed.
 from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
+from optimizers.gradients.balancing import dwa, famo, random_loss_weighting
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
 from optimizers.gradients.sharpness import fisher_sam, gsam, sam
 from optimizers.gradients.stateful import StatefulRule
@@ -38,10 +40,13 @@ __all__ = [
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
     "backprop",
+    "dwa",
+    "famo",
     "fisher_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
     "per_task",
+    "random_loss_weighting",
     "sam",
 ]

@@ -40,6 +40,8 @@ class GradientRule:
     elsewhere: tuple[str, ...] = ()
     # The loss is a vector of task losses, and each leaf of the gradient has them along its leading axis.
     per_task: bool = False
+    # The loss is a vector of task losses, and the gradient is that of one number made of them.
+    weighs_tasks: bool = False
     faults: tuple[Fault, ...] = ()
     source: bool = True
 
@@ -54,11 +56,11 @@ class GradientRule:
         return {"default": self.make(), **{f"{n}={v}": self.make(**{n: v}) for n, v in self.switches.items()}}
 
     def loss(self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0) -> jax.Array:
-        """A mean over examples (or two of them) that no rule can mistake for a quadratic."""
+        """A mean over examples (or two, both positive) that no rule can mistake for a quadratic."""
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
         mean = jnp.mean(errors) * params["scale"]
-        return jnp.stack([mean, jnp.mean(predictions)]) if self.per_task else mean
+        return jnp.stack([mean, jnp.mean(jnp.square(predictions))]) if self.per_task or self.weighs_tasks else mean
 
     def loss_and_aux(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any
@@ -109,7 +111,7 @@ def check_is_a_drop_in(case: GradientRule) -> None:
                     value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, *rest)
                     expected = jax.eval_shape(loss_fn, params, *rest)
                     assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
-                    tasks = expected.shape if not has_aux else expected[0].shape
+                    tasks = (expected[0] if has_aux else expected).shape if case.per_task else ()
                     stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
                     assert jax.tree.map(describe, gradient) == stacked, f"{name}: gradient {gradient} of {params}"
 

@@ -40,6 +40,7 @@ BARLOW = find(every("CASES", OBJECTIVES), "barlow_twins_loss")
 ADAM = find(every("TRANSFORMATIONS"), "adam")
 ADAMW = find(every("TRANSFORMATIONS"), "adamw")
 SAM = find(every("RULES"), "sam")
+PER_TASK = find(every("RULES"), "per_task")
 UPGRAD = find(every("AGGREGATORS"), "upgrad")
 PCGRAD = find(every("AGGREGATORS"), "pcgrad")
 DECAY = find(every("FUNCTIONS"), "normalized_weight_decay")
@@ -408,6 +409,7 @@ g = gradient_checks
 RULES = [
     (g.check_case_is_complete, with_extra_keyword(SAM), "novelty"),
     (g.check_is_a_drop_in, broken(SAM, changed_gradient(to_float)), "gradient"),
+    (g.check_is_a_drop_in, dataclasses.replace(PER_TASK, per_task=False, weighs_tasks=True), "gradient"),
     (g.check_visible_parameters_are_not_perturbed, broken(SAM, rule(perturbing)), "other parameters"),
     (g.check_jit_equals_eager, broken(SAM, changed_gradient(lambda x: x * float(jnp.sum(x)))), "traced|Tracer"),
     (g.check_vmap_equals_loop, broken(SAM, changed_gradient(on_host)), "vmap"),

@@ -7,9 +7,9 @@ A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES
 from types import ModuleType
 from typing import Any
 
-from contracts.cases import aggregation, gradients, objectives, transformations
+from contracts.cases import aggregation, expectations, gradients, objectives, scalarization, transformations
 
-OBJECTIVES = (objectives,)
+OBJECTIVES = (objectives, scalarization, expectations)
 OPTIMIZERS = (transformations, gradients, aggregation)
 
 

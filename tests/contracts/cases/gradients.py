@@ -1,5 +1,6 @@
 """Cases of the gradient rules."""
 
+import numpy as np
 from contracts.common import Fault
 from contracts.gradient_checks import GradientRule
 
@@ -96,6 +97,43 @@ RULES = [
         hyperparameters={"rho": 0.1, "norm_rho": 0.2, "alpha": 0.03, "beta": 1.0},
         schedules=("norm_rho",),
         refused={"rho": (-0.1,), "norm_rho": (-0.1,), "alpha": (-0.1,), "beta": (-0.1,)},
+        faults=(INNER_FAULT,),
+    ),
+    GradientRule(
+        name="famo",
+        function=optimizers.famo,
+        arguments={"tasks": 2, "min_losses": np.array([-0.5, 0.0])},
+        hyperparameters={"learning_rate": 0.025, "weight_decay": 1e-3},
+        refused={"learning_rate": (-0.1,), "weight_decay": (-0.1,)},
+        switches={"inner": optimizers.accumulate(2)},
+        weighs_tasks=True,
+        faults=(
+            INNER_FAULT,
+            Fault({"tasks": 0}, ValueError),
+            Fault({"tasks": 2.0}, TypeError),
+            Fault({"min_losses": np.zeros(3)}, ValueError),
+        ),
+    ),
+    GradientRule(
+        name="dwa",
+        function=optimizers.dwa,
+        arguments={"tasks": 2, "steps_per_epoch": 1},
+        hyperparameters={"temperature": 2.0},
+        refused={"temperature": (0.0, -0.1)},
+        switches={"inner": optimizers.accumulate(2)},
+        weighs_tasks=True,
+        faults=(
+            INNER_FAULT,
+            Fault({"tasks": 0}, ValueError),
+            Fault({"tasks": 2.0}, TypeError),
+            Fault({"steps_per_epoch": 0}, ValueError),
+        ),
+    ),
+    GradientRule(
+        name="random_loss_weighting",
+        function=optimizers.random_loss_weighting,
+        switches={"inner": optimizers.accumulate(2)},
+        weighs_tasks=True,
         faults=(INNER_FAULT,),
     ),
 ]
