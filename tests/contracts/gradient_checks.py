@@ -41,7 +41,7 @@ class GradientRule:
     # The loss is a vector of task losses, and each leaf of the gradient has them along its leading axis.
     per_task: bool = False
     # The loss is a vector of task losses, and the gradient is that of one number made of them.
-    weighs_tasks: bool = False
+    vector_loss: bool = False
     faults: tuple[Fault, ...] = ()
     source: bool = True
 
@@ -60,7 +60,7 @@ class GradientRule:
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
         mean = jnp.mean(errors) * params["scale"]
-        return jnp.stack([mean, jnp.mean(jnp.square(predictions))]) if self.per_task or self.weighs_tasks else mean
+        return jnp.stack([mean, jnp.mean(jnp.square(predictions))]) if self.per_task or self.vector_loss else mean
 
     def loss_and_aux(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any

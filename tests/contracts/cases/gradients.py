@@ -106,7 +106,7 @@ RULES = [
         hyperparameters={"learning_rate": 0.025, "weight_decay": 1e-3},
         refused={"learning_rate": (-0.1,), "weight_decay": (-0.1,)},
         switches={"inner": optimizers.accumulate(2)},
-        weighs_tasks=True,
+        vector_loss=True,
         faults=(
             INNER_FAULT,
             Fault({"tasks": 0}, ValueError),
@@ -121,7 +121,7 @@ RULES = [
         hyperparameters={"temperature": 2.0},
         refused={"temperature": (0.0, -0.1)},
         switches={"inner": optimizers.accumulate(2)},
-        weighs_tasks=True,
+        vector_loss=True,
         faults=(
             INNER_FAULT,
             Fault({"tasks": 0}, ValueError),
@@ -133,7 +133,7 @@ RULES = [
         name="random_loss_weighting",
         function=optimizers.random_loss_weighting,
         switches={"inner": optimizers.accumulate(2)},
-        weighs_tasks=True,
+        vector_loss=True,
         faults=(INNER_FAULT,),
     ),
 ]
