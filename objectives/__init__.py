@@ -3,6 +3,7 @@
 Rooms, one topic a file:
 
 - `classification`: softmax cross-entropy, PolyLoss, focal losses, squentropy
+- `distillation`: predictions held to a teacher's, and the record of a model's own past ones
 - `harmonic`: softmax over the distances to class centres
 - `margin`: softmax with a margin on the angle (ArcFace, sub-centre ArcFace, and the function that takes any margin)
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
@@ -26,6 +27,7 @@ from objectives.classification import (
     softmax_cross_entropy,
     squentropy_loss,
 )
+from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
@@ -34,21 +36,26 @@ from objectives.segmentation import dice_loss, dice_semimetric_loss, jaccard_met
 from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix
 
 __all__ = [
+    "LogitsMemory",
     "arcface_loss",
     "barlow_twins_loss",
     "cross_correlation_matrix",
     "dice_loss",
     "dice_semimetric_loss",
+    "distillation_loss",
     "focal_loss",
     "harmonic_logits",
     "harmonic_loss",
     "huber_loss",
     "jaccard_metric_loss",
+    "logits_memory",
     "margin_softmax_loss",
     "poly_focal_loss",
     "poly_loss",
     "poly_n_loss",
     "pseudo_huber_loss",
+    "recall_logits",
+    "record_logits",
     "reduce_mean",
     "reduce_sum",
     "sigmoid_focal_loss",

@@ -3,8 +3,10 @@
 | where | what |
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
-| | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
-| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
+| | sharpness-aware: `sam`, `gsam`, `fisher_sam`, `esam`, `smooth_domain_adversarial` |
+| | sharpness-aware with a memory: `looksam`, `friendly_sam` |
+| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation`, `robust_weight_perturbation` |
+| | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
@@ -50,12 +52,20 @@ from optimizers.gradients import (
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
     backprop,
+    esam,
     fisher_sam,
+    friendly_sam,
     gam,
     gradient_norm_regularization,
     gsam,
+    ignite,
+    looksam,
+    mean_teacher,
     per_task,
+    robust_weight_perturbation,
     sam,
+    smooth_domain_adversarial,
+    surrogate_sharpness,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
@@ -85,15 +95,20 @@ __all__ = [
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
+    "esam",
     "fisher_sam",
+    "friendly_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
+    "ignite",
     "imtl_g",
     "imtl_g_weights",
     "lion",
+    "looksam",
     "make_train_step",
     "mean_tasks",
+    "mean_teacher",
     "mgda",
     "mgda_weights",
     "normalized_weight_decay",
@@ -102,12 +117,15 @@ __all__ = [
     "per_task",
     "rgw",
     "rgw_weights",
+    "robust_weight_perturbation",
     "sam",
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "smooth_domain_adversarial",
     "sum_tasks",
+    "surrogate_sharpness",
     "upgrad",
     "upgrad_weights",
 ]
