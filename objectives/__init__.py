@@ -3,6 +3,7 @@
 Rooms, one topic a file:
 
 - `classification`: softmax cross-entropy, PolyLoss, focal losses, squentropy
+- `distillation`: predictions held to a teacher's, and the record of a model's own past ones
 - `harmonic`: softmax over the distances to class centres
 - `margin`: softmax with a margin on the angle (ArcFace, sub-centre ArcFace, and the function that takes any margin)
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
@@ -37,6 +38,7 @@ from objectives.expectations import (
     score_function_surrogate,
 )
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
+from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
@@ -56,6 +58,7 @@ from objectives.segmentation import dice_loss, dice_semimetric_loss, jaccard_met
 from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix
 
 __all__ = [
+    "LogitsMemory",
     "arcface_loss",
     "barlow_twins_loss",
     "chebyshev_scalarization",
@@ -65,6 +68,7 @@ __all__ = [
     "dice_semimetric_loss",
     "elbo",
     "enumerated_expectation",
+    "distillation_loss",
     "focal_loss",
     "geometric_mean_loss",
     "harmonic_logits",
@@ -74,6 +78,7 @@ __all__ = [
     "iwelbo",
     "jaccard_metric_loss",
     "lower_confidence_bound",
+    "logits_memory",
     "margin_softmax_loss",
     "normal_expectation",
     "path_gradient_forward_kl",
@@ -84,6 +89,8 @@ __all__ = [
     "poly_n_loss",
     "pseudo_huber_loss",
     "random_scalarization",
+    "recall_logits",
+    "record_logits",
     "reduce_mean",
     "reduce_sum",
     "score_function_surrogate",

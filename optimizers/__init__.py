@@ -6,6 +6,10 @@
 | | several tasks in one backward pass: `famo`, `dwa`, `random_loss_weighting` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
+| | sharpness-aware: `sam`, `gsam`, `fisher_sam`, `esam`, `smooth_domain_adversarial` |
+| | sharpness-aware with a memory: `looksam`, `friendly_sam` |
+| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation`, `robust_weight_perturbation` |
+| | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
@@ -53,13 +57,21 @@ from optimizers.gradients import (
     backprop,
     dwa,
     famo,
+    esam,
     fisher_sam,
+    friendly_sam,
     gam,
     gradient_norm_regularization,
     gsam,
+    ignite,
+    looksam,
+    mean_teacher,
     per_task,
     random_loss_weighting,
+    robust_weight_perturbation,
     sam,
+    smooth_domain_adversarial,
+    surrogate_sharpness,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
@@ -91,15 +103,20 @@ __all__ = [
     "dualproj_weights",
     "dwa",
     "famo",
+    "esam",
     "fisher_sam",
+    "friendly_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
+    "ignite",
     "imtl_g",
     "imtl_g_weights",
     "lion",
+    "looksam",
     "make_train_step",
     "mean_tasks",
+    "mean_teacher",
     "mgda",
     "mgda_weights",
     "normalized_weight_decay",
@@ -109,12 +126,15 @@ __all__ = [
     "random_loss_weighting",
     "rgw",
     "rgw_weights",
+    "robust_weight_perturbation",
     "sam",
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "smooth_domain_adversarial",
     "sum_tasks",
+    "surrogate_sharpness",
     "upgrad",
     "upgrad_weights",
 ]

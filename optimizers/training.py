@@ -232,9 +232,11 @@ def make_train_step(
 def _normalised(loss_fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     """`loss_fn` as `(params, batch, key, model_state) -> (loss, (metrics, model_state))`, whatever its own form."""
 
-    def loss_and_aux(params: PyTree, batch: PyTree, key: jax.Array, model_state: PyTree) -> tuple[Any, Any]:
+    def loss_and_aux(
+        params: PyTree, batch: PyTree, key: jax.Array, model_state: PyTree, **from_rule: Any
+    ) -> tuple[Any, Any]:
         stateful = model_state is not None
-        result = loss_fn(params, batch, key, model_state) if stateful else loss_fn(params, batch, key)
+        result = loss_fn(params, batch, key, *((model_state,) if stateful else ()), **from_rule)
         expected = "(loss, (metrics, model_state))" if stateful else "(loss, metrics)" if has_aux else "loss"
         try:
             loss, aux = result if stateful or has_aux else (result, {})

@@ -18,20 +18,35 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
 | `balancing.py` | `famo`, `dwa`, `random_loss_weighting`: one gradient of tasks weighed by the course of their losses |
 | `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
+| `sharpness_memory.py` | `looksam`: SAM's gradient now and then, and its direction between |
+| | `friendly_sam`: up the gradient less its moving average |
+| `sharpness_parts.py` | `esam`: some of the parameters and examples |
+| | `smooth_domain_adversarial`: one of two losses |
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
+| | `robust_weight_perturbation`: the same against the examples that are fitted too well |
 | | `adversarial_model_perturbation`: several steps to the worst point |
 | `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
 | | `gam`: a low loss, and small gradients all around |
+| `teacher.py` | `mean_teacher`: the loss is given the moving average of the parameters |
+| `surrogate.py` | `ignite`: a loss under a bound, as on a surrogate's sharpness, `surrogate_sharpness` |
 """
 
 from optimizers.gradients.accumulation import accumulate
-from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
+from optimizers.gradients.adversarial import (
+    adversarial_model_perturbation,
+    adversarial_weight_perturbation,
+    robust_weight_perturbation,
+)
 from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.balancing import dwa, famo, random_loss_weighting
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
 from optimizers.gradients.sharpness import fisher_sam, gsam, sam
+from optimizers.gradients.sharpness_memory import friendly_sam, looksam
+from optimizers.gradients.sharpness_parts import esam, smooth_domain_adversarial
 from optimizers.gradients.stateful import StatefulRule
+from optimizers.gradients.surrogate import ignite, surrogate_sharpness
 from optimizers.gradients.tasks import per_task
+from optimizers.gradients.teacher import mean_teacher
 
 __all__ = [
     "GradientRule",
@@ -42,11 +57,19 @@ __all__ = [
     "backprop",
     "dwa",
     "famo",
+    "esam",
     "fisher_sam",
+    "friendly_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
+    "ignite",
+    "looksam",
+    "mean_teacher",
     "per_task",
     "random_loss_weighting",
+    "robust_weight_perturbation",
     "sam",
+    "smooth_domain_adversarial",
+    "surrogate_sharpness",
 ]

@@ -1,7 +1,8 @@
 """The idea that the sharpness-aware rules share: a perturbation of the parameters before the gradient.
 
 A member is `change(params, gradient, gradient_at, **hyperparameters) -> gradient`: from the gradient at the parameters,
-and the gradient of the same batch wherever it likes, the gradient that the optimizer receives.
+and the gradient of the same batch wherever it likes, the gradient that the optimizer receives. A member that remembers
+something from one step to the next takes a state as well, and returns the next one.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from optimizers._checks import check_callable
 from optimizers._trees import PyTree, add_scaled, global_norm, wide
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad
+from optimizers.gradients.stateful import StatefulRule
 
 ScalarOrSchedule = float | jax.Array | Callable[[Any], Any]
 
@@ -27,17 +29,51 @@ def perturbing_rule(
         value_and_grad = inner(loss_fn, has_aux)
 
         def perturbing(params: PyTree, *args: Any, step: Any = None, **kwargs: Any) -> tuple[Any, Any]:
-            def gradient_at(point: PyTree) -> PyTree:
-                return value_and_grad(point, *args, step=step, **kwargs)[1]
-
-            params = jax.tree.map(jnp.asarray, params)
-            settings = {name: _at(function, name, value, step) for name, value in hyperparameters.items()}
-            value, gradient = value_and_grad(params, *args, step=step, **kwargs)
-            return value, change(params, gradient, gradient_at, **settings)
+            settings = {name: at_step(function, name, value, step) for name, value in hyperparameters.items()}
+            value, first = _first_pass(value_and_grad, params, *args, step=step, **kwargs)
+            return value, change(*first, **settings)
 
         return perturbing
 
     return rule
+
+
+def remembering_rule(
+    function: str,
+    inner: GradientRule,
+    init: Callable[[PyTree], Any],
+    change: Callable[..., tuple[PyTree, Any]],
+    **hyperparameters: ScalarOrSchedule,
+) -> StatefulRule:
+    """The same with a state: `change(params, gradient, gradient_at, state, ...) -> (gradient, state)`."""
+    check_callable(function, "inner", inner, "rule(loss_fn, has_aux)")
+
+    def rule(loss_fn: LossFn, has_aux: bool = False) -> Callable[..., tuple[Any, Any, Any]]:
+        value_and_grad = inner(loss_fn, has_aux)
+
+        def remembering(
+            params: PyTree, *args: Any, state: Any, step: Any = None, **kwargs: Any
+        ) -> tuple[Any, Any, Any]:
+            settings = {name: at_step(function, name, value, step) for name, value in hyperparameters.items()}
+            value, first = _first_pass(value_and_grad, params, *args, step=step, **kwargs)
+            return value, *change(*first, state, **settings)
+
+        return remembering
+
+    return StatefulRule(init, rule)
+
+
+def _first_pass(
+    value_and_grad: ValueAndGrad, params: PyTree, *args: Any, step: Any, **kwargs: Any
+) -> tuple[Any, tuple[PyTree, PyTree, Callable[[PyTree], PyTree]]]:
+    """The value, and what a change starts from: the parameters, their gradient, and gradients elsewhere."""
+
+    def gradient_at(point: PyTree) -> PyTree:
+        return value_and_grad(point, *args, step=step, **kwargs)[1]
+
+    params = jax.tree.map(jnp.asarray, params)
+    value, gradient = value_and_grad(params, *args, step=step, **kwargs)
+    return value, (params, gradient, gradient_at)
 
 
 def ascend(params: PyTree, direction: PyTree, radius: Any, shape: PyTree = None) -> PyTree:
@@ -68,7 +104,8 @@ def _dot(left: PyTree, right: PyTree) -> jax.Array:
     return sum(jax.tree.leaves(products), start=jnp.zeros((), jnp.float32))
 
 
-def _at(function: str, name: str, value: ScalarOrSchedule, step: Any) -> Any:
+def at_step(function: str, name: str, value: ScalarOrSchedule, step: Any) -> Any:
+    """The hyperparameter at this step: a schedule is evaluated, and needs the step; anything else is itself."""
     if not callable(value):
         return value
     if step is None:

@@ -40,8 +40,10 @@ class GradientRule:
     elsewhere: tuple[str, ...] = ()
     # The loss is a vector of task losses, and each leaf of the gradient has them along its leading axis.
     per_task: bool = False
-    # The loss is a vector of task losses, and the gradient is that of one number made of them.
+    # The loss is a vector of task losses, and the gradient is one, of a number made of them.
     vector_loss: bool = False
+    # The loss is a vector with one entry an example, and the value is its mean.
+    per_example: bool = False
     faults: tuple[Fault, ...] = ()
     source: bool = True
 
@@ -55,12 +57,28 @@ class GradientRule:
     def variants(self) -> dict[str, Callable[..., Any]]:
         return {"default": self.make(), **{f"{n}={v}": self.make(**{n: v}) for n, v in self.switches.items()}}
 
-    def loss(self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0) -> jax.Array:
-        """A mean over examples (or two, both positive) that no rule can mistake for a quadratic."""
+    def loss(
+        self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0, teacher: PyTree = None
+    ) -> jax.Array:
+        """A mean over examples (or two of them, both positive, or what it is the mean of) that is no quadratic."""
+        del teacher
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
+        if self.per_example:
+            return jnp.mean(errors, axis=-1) * params["scale"]
         mean = jnp.mean(errors) * params["scale"]
         return jnp.stack([mean, jnp.mean(jnp.square(predictions))]) if self.per_task or self.vector_loss else mean
+
+    def value(self, loss_fn: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+        """The function whose result a rule has to give as its value, with aux where there is one."""
+        if not self.per_example:
+            return loss_fn
+
+        def mean(*args: Any, **keywords: Any) -> Any:
+            losses, *aux = loss_fn(*args, **keywords) if has_aux else (loss_fn(*args, **keywords),)
+            return (jnp.mean(losses), *aux) if has_aux else jnp.mean(losses)
+
+        return mean
 
     def loss_and_aux(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any
@@ -109,7 +127,7 @@ def check_is_a_drop_in(case: GradientRule) -> None:
             for name, rule in case.variants().items():
                 for loss_fn, has_aux in ((case.loss, False), (case.loss_and_aux, True)):
                     value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, *rest)
-                    expected = jax.eval_shape(loss_fn, params, *rest)
+                    expected = jax.eval_shape(case.value(loss_fn, has_aux), params, *rest)
                     assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
                     tasks = (expected[0] if has_aux else expected).shape if case.per_task else ()
                     stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
@@ -124,7 +142,7 @@ def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
     """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
     for name, rule in case.variants().items():
         value, _ = jax.jit(rule(case.loss_and_aux, True))(*arguments())
-        same(value, case.loss_and_aux(*arguments()), f"{name}: value or aux of other parameters")
+        same(value, case.value(case.loss_and_aux, True)(*arguments()), f"{name}: value or aux of other parameters")
 
 
 def check_jit_equals_eager(case: GradientRule) -> None:
@@ -146,12 +164,12 @@ def check_vmap_equals_loop(case: GradientRule) -> None:
 def check_arguments_reach_the_loss(case: GradientRule) -> None:
     """Keywords and keys reach the loss; `step` is taken by the rule."""
 
-    def loss_fn(params: PyTree, batch: PyTree, key: jax.Array, *, shift: float) -> Any:
+    def loss_fn(params: PyTree, batch: PyTree, key: jax.Array, *, shift: float, **others: Any) -> Any:
         return case.loss(params, batch, shift=shift + 0.0 * jax.random.normal(key))
 
     value_and_grad = jax.jit(case.make()(loss_fn))
     value, gradient = value_and_grad(*arguments(), shift=0.5, step=jnp.int32(3))
-    same(value, case.loss(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
+    same(value, case.value(case.loss)(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
     all_finite(gradient, "gradient")
 
 
@@ -159,7 +177,9 @@ def check_zero_gradients_are_finite(case: GradientRule) -> None:
     """A loss that does not depend on the parameters: gradients zero, in float16 as well."""
     for dtype in (jnp.float16, jnp.float32):
         for name, rule in case.variants().items():
-            constant = lambda params, batch, key: jax.tree.map(lambda x: 0 * x, case.loss(params, batch, key))
+            constant = lambda params, batch, key, **others: jax.tree.map(
+                lambda x: 0 * x, case.loss(params, batch, key, **others)
+            )
             gradient = jax.jit(rule(constant))(*arguments(dtype))[1]
             assert not any(np.any(np.asarray(g, np.float32)) for g in jax.tree.leaves(gradient)), f"{name}: {gradient}"
 

@@ -41,6 +41,8 @@ ADAM = find(every("TRANSFORMATIONS"), "adam")
 ADAMW = find(every("TRANSFORMATIONS"), "adamw")
 SAM = find(every("RULES"), "sam")
 PER_TASK = find(every("RULES"), "per_task")
+SDAT = find(every("RULES"), "smooth_domain_adversarial")
+RWP = find(every("RULES"), "robust_weight_perturbation")
 UPGRAD = find(every("AGGREGATORS"), "upgrad")
 PCGRAD = find(every("AGGREGATORS"), "pcgrad")
 DECAY = find(every("FUNCTIONS"), "normalized_weight_decay")
@@ -409,8 +411,10 @@ g = gradient_checks
 RULES = [
     (g.check_case_is_complete, with_extra_keyword(SAM), "novelty"),
     (g.check_is_a_drop_in, broken(SAM, changed_gradient(to_float)), "gradient"),
-    (g.check_is_a_drop_in, dataclasses.replace(PER_TASK, per_task=False, weighs_tasks=True), "gradient"),
+    (g.check_is_a_drop_in, dataclasses.replace(PER_TASK, per_task=False, vector_loss=True), "gradient"),
+    (g.check_is_a_drop_in, broken(SDAT, changed_gradient(lambda x: jnp.stack([x, x]))), "gradient"),
     (g.check_visible_parameters_are_not_perturbed, broken(SAM, rule(perturbing)), "other parameters"),
+    (g.check_visible_parameters_are_not_perturbed, broken(RWP, rule(perturbing)), "other parameters"),
     (g.check_jit_equals_eager, broken(SAM, changed_gradient(lambda x: x * float(jnp.sum(x)))), "traced|Tracer"),
     (g.check_vmap_equals_loop, broken(SAM, changed_gradient(on_host)), "vmap"),
     (g.check_arguments_reach_the_loss, broken(SAM, rule(forgetting_keywords)), "do not reach"),

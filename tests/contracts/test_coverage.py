@@ -13,7 +13,8 @@ KINDS = ("TRANSFORMATIONS", "RULES", "AGGREGATORS", "FUNCTIONS")
 FUNCTION_CASES = [case for kind in KINDS for case in every(kind)]
 OBJECTIVE_CASES = [case for kind in ("CASES", "FUNCTIONS") for case in every(kind, OBJECTIVES)]
 COVERED = {
-    objectives: {case.function.__name__ for case in OBJECTIVE_CASES},
+    objectives: {case.function.__name__ for case in OBJECTIVE_CASES}
+    | {case.name for case in every("TYPES", OBJECTIVES)},
     optimizers: {case.function.__name__ for case in FUNCTION_CASES}
     | {case.name for case in every("TYPES")}
     | {case.make_step.__name__ for case in every("TRAIN_STEPS")},

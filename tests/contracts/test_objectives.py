@@ -14,3 +14,8 @@ def test_contract(check, case):
 @pytest.mark.parametrize(("check", "case"), pairs(every("FUNCTIONS", OBJECTIVES), function_checks.CHECKS))
 def test_function(check, case):
     check(case)
+
+
+@pytest.mark.parametrize(("check", "case"), pairs(every("TYPES", OBJECTIVES), function_checks.TYPE_CHECKS))
+def test_type(check, case):
+    check(case)

@@ -1,8 +1,14 @@
 """Cases of the gradient rules."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from contracts.common import Fault
-from contracts.gradient_checks import GradientRule
+from contracts.common import Fault, call
+from contracts.function_checks import Function
+from contracts.gradient_checks import GradientRule, parameters
 
 import optimizers
 
@@ -135,5 +141,107 @@ RULES = [
         switches={"inner": optimizers.accumulate(2)},
         vector_loss=True,
         faults=(INNER_FAULT,),
+    ),
+    GradientRule(
+        name="looksam",
+        function=optimizers.looksam,
+        arguments={**INNER, "k": 2},
+        hyperparameters={"rho": 0.1, "alpha": 0.7},
+        schedules=("rho",),
+        refused={"rho": (-0.1,), "alpha": (-0.1,)},
+        faults=(INNER_FAULT, Fault({"k": 0}, ValueError), Fault({"k": 1.5}, TypeError)),
+    ),
+    GradientRule(
+        name="friendly_sam",
+        function=optimizers.friendly_sam,
+        arguments=INNER,
+        hyperparameters={"rho": 0.1, "sigma": 1.0, "decay": 0.9},
+        schedules=("rho",),
+        refused={"rho": (-0.1,), "sigma": (-0.1,), "decay": (-0.1, 1.1)},
+        faults=(INNER_FAULT,),
+    ),
+    GradientRule(
+        name="mean_teacher",
+        function=optimizers.mean_teacher,
+        arguments=INNER,
+        hyperparameters={"decay": 0.3},
+        schedules=("decay",),
+        refused={"decay": (-0.1, 1.1)},
+        faults=(INNER_FAULT,),
+    ),
+    GradientRule(
+        name="smooth_domain_adversarial",
+        function=optimizers.smooth_domain_adversarial,
+        hyperparameters={"rho": 0.1},
+        schedules=("rho",),
+        refused={"rho": (-0.1,)},
+        switches={"inner": optimizers.accumulate(2)},
+        vector_loss=True,
+        faults=(INNER_FAULT,),
+    ),
+    GradientRule(
+        name="robust_weight_perturbation",
+        function=optimizers.robust_weight_perturbation,
+        arguments={"steps": 3, "min_ndim": 1},
+        hyperparameters={"c_min": 1.0, "gamma": 0.1},
+        schedules=("c_min", "gamma"),
+        refused={"gamma": (-0.1,)},
+        switches={"per_layer": False, "inner": optimizers.accumulate(2)},
+        per_example=True,
+        faults=(
+            INNER_FAULT,
+            Fault({"c_min": float("nan")}, ValueError),
+            Fault({"steps": 0}, ValueError),
+            Fault({"min_ndim": 1.5}, TypeError),
+        ),
+    ),
+    GradientRule(
+        name="esam",
+        function=optimizers.esam,
+        arguments={"gamma": 0.5},
+        hyperparameters={"rho": 0.1, "beta": 0.6},
+        schedules=("rho",),
+        refused={"rho": (-0.1,), "beta": (0.0, 1.1), "gamma": (0.0, 1.1)},
+        per_example=True,
+        faults=(Fault({"gamma": "half"}, TypeError), Fault({"gamma": lambda _: jnp.ones(2)}, TypeError)),
+    ),
+    GradientRule(
+        name="ignite",
+        function=optimizers.ignite,
+        arguments={**INNER, "initial": 0.5},
+        hyperparameters={"bound": 0.1, "multiplier_rate": 0.1},
+        schedules=("bound",),
+        refused={"multiplier_rate": (-0.1,), "initial": (-0.1,)},
+        vector_loss=True,
+        faults=(INNER_FAULT, Fault({"bound": float("nan")}, ValueError)),
+    ),
+]
+
+
+def surrogate(params: Any, inputs: jax.Array) -> jax.Array:
+    return jnp.tanh(inputs @ params["kernel"] + params["bias"]) @ jnp.ones(2) * params["scale"]
+
+
+def of_one_scale(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """The parameters are one of the contract's sets, with their scale for the argument that is traced."""
+    scale = arguments["params"]
+    params = {**parameters(), "scale": scale} if isinstance(scale, jax.Array) else scale
+    return call(function, {**arguments, "params": params})
+
+
+FUNCTIONS = [
+    Function(
+        name="surrogate_sharpness",
+        function=optimizers.surrogate_sharpness,
+        use=of_one_scale,
+        traced=lambda generator: {
+            "params": generator.random() + 1,
+            "inputs": generator.normal(size=(4, 3)),
+            "rho": 0.1,
+        },
+        static={"model_fn": surrogate},
+        refused={"rho": (-0.1,)},
+        numbers=("rho",),
+        faults=(Fault({"model_fn": 3}, TypeError),),
     ),
 ]

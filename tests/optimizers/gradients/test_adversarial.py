@@ -1,4 +1,4 @@
-"""AWP and AMP: closed forms, their limits in SAM, and golden trajectories of the authors' own code."""
+"""AWP, RWP and AMP: closed forms, their limits in SAM, and golden trajectories of the authors' own code."""
 
 import pathlib
 
@@ -8,9 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from optimizers import adversarial_model_perturbation, adversarial_weight_perturbation, sam
+from optimizers import (
+    accumulate,
+    adversarial_model_perturbation,
+    adversarial_weight_perturbation,
+    robust_weight_perturbation,
+    sam,
+)
 
-GOLDEN = np.load(pathlib.Path(__file__).parents[2] / "golden" / "sharpness.npz")
+ARRAYS = pathlib.Path(__file__).parents[2] / "golden"
+GOLDEN, GOLDEN_RWP = np.load(ARRAYS / "sharpness.npz"), np.load(ARRAYS / "sharpness_stateful.npz")
 RANDOM = np.random.default_rng(0)
 ROOT = RANDOM.normal(size=(6, 6))
 HESSIAN = ROOT @ ROOT.T / 6
@@ -68,25 +75,112 @@ def test_awp_leaves_a_zero_weight_and_an_unused_weight_alone():
     np.testing.assert_array_equal(gradient["unused"], 0.0)
 
 
-def test_awp_equals_the_authors_code():
+@pytest.mark.parametrize(
+    ("name", "golden", "rule", "reduce"),
+    [
+        ("awp", GOLDEN, adversarial_weight_perturbation(0.05), jnp.mean),
+        ("rwp", GOLDEN_RWP, robust_weight_perturbation(1.5, 0.3, per_layer=False), lambda losses: losses),
+    ],
+)
+def test_awp_and_rwp_equal_the_authors_code(name, golden, rule, reduce):
     shapes = {"w1": (4, 3), "b1": (4,), "w2": (3, 4), "b2": (3,)}
     with jax.enable_x64(True):
-        x, y = jnp.asarray(GOLDEN["awp_inputs"]), jnp.asarray(GOLDEN["awp_labels"])
-        pieces = np.split(GOLDEN["awp_start"], np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1])
+        x, y = jnp.asarray(golden[f"{name}_inputs"]), jnp.asarray(golden[f"{name}_labels"])
+        pieces = np.split(golden[f"{name}_start"], np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1])
         params = {name: jnp.asarray(p).reshape(shapes[name]) for name, p in zip(shapes, pieces)}
 
         def loss_fn(p):
             logits = jnp.tanh(x @ p["w1"].T + p["b1"]) @ p["w2"].T + p["b2"]
-            return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
+            return reduce(optax.softmax_cross_entropy_with_integer_labels(logits, y))
 
-        gradient = adversarial_weight_perturbation(0.05)(loss_fn)
+        gradient = rule(loss_fn)
 
         def step(p, _):
             p = jax.tree.map(lambda leaf, g: leaf - 0.05 * g, p, gradient(p)[1])
             return p, jnp.concatenate([p[name].ravel() for name in shapes])
 
-        _, path = jax.lax.scan(step, params, length=len(GOLDEN["awp"]))
-    np.testing.assert_allclose(path, GOLDEN["awp"], rtol=1e-10)
+        _, path = jax.lax.scan(step, params, length=len(golden[name]))
+    np.testing.assert_allclose(path, golden[name], rtol=1e-10)
+
+
+INPUTS = RANDOM.normal(size=(4, 4))
+
+
+def per_example(params, inputs=INPUTS):
+    """One loss an example, between 0 and 1, whose weights are a matrix and a vector."""
+    outputs = jnp.tanh(inputs @ params["w"].ravel() + jnp.sum(params["b"]))
+    return outputs**2
+
+
+def test_rwp_of_all_examples_in_one_step_is_awp():
+    got = gradient_of(robust_weight_perturbation(np.inf, 0.2, steps=1), per_example)
+    expected = gradient_of(adversarial_weight_perturbation(0.2), lambda p: jnp.mean(per_example(p)))
+    np.testing.assert_allclose(got, expected, rtol=1e-13)
+
+
+def test_rwp_without_examples_is_the_gradient():
+    plain = gradient_of(lambda loss_fn: jax.value_and_grad(loss_fn), lambda p: jnp.mean(per_example(p)))
+    for rule in (robust_weight_perturbation(-1.0, 0.2), robust_weight_perturbation(np.inf, 0.0)):
+        np.testing.assert_allclose(gradient_of(rule, per_example), plain, rtol=1e-13)
+
+
+def outputs_and_gradients(w):
+    """The losses of four examples at the weights, and the gradient of each in the weights, in NumPy."""
+    outputs = np.tanh(INPUTS @ w.ravel() + BIAS.sum())
+    return outputs**2, (2 * outputs * (1 - outputs**2))[:, None] * INPUTS
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_rwp_in_numpy(steps):
+    # The bound lies between the losses, and the examples below it change on the way.
+    highest = np.median(outputs_and_gradients(WEIGHT)[0]) + 0.05
+    w, direction, masks = WEIGHT.ravel(), np.zeros(4), []
+    for _ in range(steps):
+        losses, gradients = outputs_and_gradients(w)
+        masks.append(losses <= highest)
+        direction = direction + gradients[masks[-1]].sum(axis=0)
+        w = WEIGHT.ravel() + 0.5 * np.linalg.norm(WEIGHT) * direction / np.linalg.norm(direction)
+    assert 0 < masks[0].sum() < 4
+    assert steps == 1 or any(not np.array_equal(mask, masks[0]) for mask in masks)
+    got = gradient_of(robust_weight_perturbation(highest, 0.5, steps=steps), per_example)
+    np.testing.assert_allclose(got[:4], outputs_and_gradients(w)[1].mean(axis=0), rtol=1e-10)
+
+
+@pytest.mark.parametrize("per_layer", [True, False])
+def test_rwp_ends_on_the_edge_of_its_balls(per_layer):
+    # The gradient of |p|^2/2 is the point itself, so the rule's result is the perturbed point.
+    loss_fn = lambda p: 0.5 * (jnp.sum(p["w"] ** 2) + jnp.sum(p["b"] ** 2)) * jnp.ones(3)
+    got = gradient_of(robust_weight_perturbation(np.inf, 0.2, min_ndim=1, per_layer=per_layer), loss_fn)
+    moved = got - np.concatenate([WEIGHT.ravel(), BIAS])
+    parts = (slice(0, 4), slice(4, 6)) if per_layer else (slice(0, 6),)
+    for part in parts:
+        np.testing.assert_allclose(np.linalg.norm(moved[part]), 0.2 * np.linalg.norm((got - moved)[part]), rtol=1e-12)
+
+
+def test_rwp_of_accumulated_gradients_is_that_of_the_batch():
+    rules = [robust_weight_perturbation(0.5, 0.3, steps=3, inner=inner) for inner in (accumulate(2), accumulate(1))]
+    with jax.enable_x64(True):
+        params = {"w": jnp.asarray(WEIGHT), "b": jnp.asarray(BIAS)}
+        parts, whole = (rule(per_example)(params, jnp.asarray(INPUTS)) for rule in rules)
+    np.testing.assert_allclose(parts[0], whole[0], rtol=1e-13)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), parts[1], whole[1])
+
+
+@pytest.mark.parametrize(("c_min", "cost"), [(np.inf, 6), (-1.0, 2)])
+def test_rwp_costs_a_gradient_a_step_while_there_are_examples_and_one_more(c_min, cost):
+    calls = []
+
+    def loss_fn(params):
+        jax.debug.callback(lambda: calls.append(1))
+        return per_example(params), params
+
+    params = {"w": jnp.asarray(WEIGHT, jnp.float32), "b": jnp.asarray(BIAS, jnp.float32)}
+    rule = robust_weight_perturbation(c_min, 0.2, steps=5)
+    (value, aux), _ = jax.jit(rule(loss_fn, has_aux=True))(params)
+    jax.effects_barrier()
+    assert len(calls) == cost
+    np.testing.assert_allclose(value, jnp.mean(per_example(params)), rtol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, aux, params)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
@@ -146,5 +240,7 @@ def test_faults_are_named():
         adversarial_weight_perturbation(-1.0)
     with pytest.raises(ValueError, match="adversarial_weight_perturbation: gamma is a schedule"):
         adversarial_weight_perturbation(lambda step: 0.1)(quadratic)({"w": jnp.ones((2, 2)), "b": jnp.ones(2)})
+    with pytest.raises(ValueError, match=r"robust_weight_perturbation: loss_fn must .* \[B\], got shape \(\)"):
+        robust_weight_perturbation()(quadratic)({"w": jnp.ones((2, 2)), "b": jnp.ones(2)})
     with pytest.raises(TypeError, match="adversarial_model_perturbation: steps must be an integer, got float"):
         adversarial_model_perturbation(steps=1.0)

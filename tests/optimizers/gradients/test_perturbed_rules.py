@@ -4,17 +4,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contracts.gradient_checks import without_state
 
 from optimizers import (
     accumulate,
     adversarial_model_perturbation,
     adversarial_weight_perturbation,
     fisher_sam,
+    friendly_sam,
     gam,
     gradient_norm_regularization,
     gsam,
+    looksam,
     sam,
 )
+
+
+def at_first(make):
+    """A stateful rule at its first step, where both of these are SAM; what follows is in test_sharpness_memory.py."""
+    return lambda **settings: without_state(make(**settings))
+
 
 # Each rule with settings that show, the settings that leave nothing of it, and the gradients that it costs.
 SAM, GSAM = (sam, {"rho": 0.3}), (gsam, {"rho": 0.3, "alpha": 0.5})
@@ -33,6 +42,8 @@ RULES = {
     "norm": (*NORM, {"gamma": 0.0}, 2),
     "norm[backward]": (NORM[0], {**NORM[1], "mode": "backward"}, {"gamma": 0.0}, 2),
     "norm[centered]": (NORM[0], {**NORM[1], "mode": "centered", "squared": False}, {"gamma": 0.0}, 3),
+    "looksam": (at_first(looksam), {"rho": 0.3}, {"rho": 0.0}, 2),
+    "friendly_sam": (at_first(friendly_sam), {"rho": 0.3}, {"rho": 0.0}, 2),
     "gam": (*GAM, {"rho": 0.0, "norm_rho": 0.0, "beta": 0.0}, 4),
 }
 each_rule = pytest.mark.parametrize(("make", "settings", "nothing", "cost"), RULES.values(), ids=RULES)
