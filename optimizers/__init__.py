@@ -12,11 +12,14 @@
 | | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
+| | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
+| | of a model's output: `loss_balancer` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
+| `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
 Everything is an ordinary JAX or Optax object and works without the rest.
@@ -31,19 +34,27 @@ from optimizers.aggregation import (
     cagrad_weights,
     config,
     config_weights,
+    db_mtl,
     dual_cone_projection_weights,
     dualproj,
     dualproj_weights,
+    graddrop,
+    gradnorm,
+    gradvac,
+    gradvac_weights,
     imtl_g,
     imtl_g_weights,
+    loss_balancer,
     mean_tasks,
     mgda,
     mgda_weights,
+    moco,
     pcgrad,
     pcgrad_weights,
     rgw,
     rgw_weights,
     sum_tasks,
+    trimmed_mean,
     upgrad,
     upgrad_weights,
 )
@@ -74,6 +85,7 @@ from optimizers.gradients import (
     surrogate_sharpness,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
+from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
@@ -98,27 +110,35 @@ __all__ = [
     "clip_by_global_norm",
     "config",
     "config_weights",
+    "db_mtl",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
     "dwa",
     "famo",
     "esam",
+    "ensemble_kalman_step",
     "fisher_sam",
     "friendly_sam",
     "gam",
+    "graddrop",
     "gradient_norm_regularization",
+    "gradnorm",
+    "gradvac",
+    "gradvac_weights",
     "gsam",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
     "lion",
     "looksam",
+    "loss_balancer",
     "make_train_step",
     "mean_tasks",
     "mean_teacher",
     "mgda",
     "mgda_weights",
+    "moco",
     "normalized_weight_decay",
     "pcgrad",
     "pcgrad_weights",
@@ -135,6 +155,8 @@ __all__ = [
     "smooth_domain_adversarial",
     "sum_tasks",
     "surrogate_sharpness",
+    "svgd_direction",
+    "trimmed_mean",
     "upgrad",
     "upgrad_weights",
 ]

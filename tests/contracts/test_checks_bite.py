@@ -44,6 +44,7 @@ PER_TASK = find(every("RULES"), "per_task")
 SDAT = find(every("RULES"), "smooth_domain_adversarial")
 RWP = find(every("RULES"), "robust_weight_perturbation")
 UPGRAD = find(every("AGGREGATORS"), "upgrad")
+GRADNORM = find(every("AGGREGATORS"), "gradnorm")
 PCGRAD = find(every("AGGREGATORS"), "pcgrad")
 DECAY = find(every("FUNCTIONS"), "normalized_weight_decay")
 WEIGHTS = find(every("FUNCTIONS"), "upgrad_weights")
@@ -438,6 +439,15 @@ def aggregator(aggregate):
     return lambda f, *args, **kwargs: optax.stateless(lambda u, p: jax.tree.map(aggregate, u))
 
 
+def without_losses(f, *args, **kwargs):
+    tx = f(*args, **kwargs)
+
+    def update(updates, state, params=None, *, task_losses=None, **extra):
+        return tx.update(updates, state, params, task_losses=jnp.ones(3))
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
+
+
 def float_eps(f, norm_eps=1e-4, **kwargs):
     return f(norm_eps=float(norm_eps), **kwargs)
 
@@ -468,6 +478,7 @@ AGGREGATORS = [
     (a.check_no_host_callback, broken(UPGRAD, changed_updates(talkative)), "callback"),
     (a.check_faults_are_named, broken(UPGRAD, unnamed), "without 'upgrad'"),
     (a.check_faults_are_named, broken(UPGRAD, aggregator(lambda g: g.sum(0) if g.ndim else g)), "accepted"),
+    (a.check_extra_arguments_are_asked_for, broken(GRADNORM, without_losses), "accepted"),
     (a.check_docstring, undocumented(UPGRAD), "Args does not describe|no "),
 ]
 

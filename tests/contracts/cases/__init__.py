@@ -11,6 +11,10 @@ from contracts.cases import aggregation, expectations, gradients, objectives, sc
 
 OBJECTIVES = (objectives, scalarization, expectations)
 OPTIMIZERS = (transformations, gradients, aggregation)
+from contracts.cases import aggregation, coordinates, gradients, objectives, particles, transformations
+
+OBJECTIVES = (objectives,)
+OPTIMIZERS = (transformations, gradients, aggregation, coordinates, particles)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
