@@ -2,11 +2,13 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `StatefulRule` |
+| | several gradients: `per_task`, `per_example`, `jacobian_descent`; `private_gradient`, `privacy_epsilon` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
+| | around them: `shared_only`, `gramian`, `conflict_rate` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -26,9 +28,11 @@ from optimizers.aggregation import (
     cagrad_weights,
     config,
     config_weights,
+    conflict_rate,
     dual_cone_projection_weights,
     dualproj,
     dualproj_weights,
+    gramian,
     imtl_g,
     imtl_g_weights,
     mean_tasks,
@@ -38,6 +42,7 @@ from optimizers.aggregation import (
     pcgrad_weights,
     rgw,
     rgw_weights,
+    shared_only,
     sum_tasks,
     upgrad,
     upgrad_weights,
@@ -54,7 +59,11 @@ from optimizers.gradients import (
     gam,
     gradient_norm_regularization,
     gsam,
+    jacobian_descent,
+    per_example,
     per_task,
+    privacy_epsilon,
+    private_gradient,
     sam,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
@@ -82,15 +91,18 @@ __all__ = [
     "clip_by_global_norm",
     "config",
     "config_weights",
+    "conflict_rate",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
     "fisher_sam",
     "gam",
     "gradient_norm_regularization",
+    "gramian",
     "gsam",
     "imtl_g",
     "imtl_g_weights",
+    "jacobian_descent",
     "lion",
     "make_train_step",
     "mean_tasks",
@@ -99,7 +111,10 @@ __all__ = [
     "normalized_weight_decay",
     "pcgrad",
     "pcgrad_weights",
+    "per_example",
     "per_task",
+    "privacy_epsilon",
+    "private_gradient",
     "rgw",
     "rgw_weights",
     "sam",
@@ -107,6 +122,7 @@ __all__ = [
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "shared_only",
     "sum_tasks",
     "upgrad",
     "upgrad_weights",

@@ -16,22 +16,27 @@
 | `aligned_mtl.py` | `aligned_mtl`, `aligned_mtl_weights`: gradients made orthogonal and of one length, and averaged |
 | `linear.py` | `mean_tasks`, `sum_tasks`: fixed weights |
 | `rgw.py` | `rgw`, `rgw_weights`: random weights |
+| `shared.py` | `shared_only`: an aggregator for the trunk that the tasks share, beside their heads |
+| `conflicts.py` | `conflict_rate`: how many pairs of tasks disagree |
 | `_dual_cone.py` | `dual_cone_projection_weights`: the projection onto the dual cone, an exact quadratic program |
 | `_complementarity.py` | linear complementarity problems, which the quadratic programs come down to |
 | `_spectrum.py` | eigenvalues of a Gramian, and which of them are 0 |
-| `_gramian.py` | the Gramian of a tree, the weighted sum of its tasks, and a transformation from a weighting |
+| `_gramian.py` | `gramian`: the Gramian of a tree; a weighted sum of its tasks, a transformation from a weighting |
 """
 
 from optimizers.aggregation._dual_cone import dual_cone_projection_weights
+from optimizers.aggregation._gramian import gramian
 from optimizers.aggregation.aligned_mtl import aligned_mtl, aligned_mtl_weights
 from optimizers.aggregation.cagrad import cagrad, cagrad_weights
 from optimizers.aggregation.config import config, config_weights
+from optimizers.aggregation.conflicts import conflict_rate
 from optimizers.aggregation.dualproj import dualproj, dualproj_weights
 from optimizers.aggregation.imtl_g import imtl_g, imtl_g_weights
 from optimizers.aggregation.linear import mean_tasks, sum_tasks
 from optimizers.aggregation.mgda import mgda, mgda_weights
 from optimizers.aggregation.pcgrad import PCGradState, pcgrad, pcgrad_weights
 from optimizers.aggregation.rgw import RGWState, rgw, rgw_weights
+from optimizers.aggregation.shared import shared_only
 from optimizers.aggregation.upgrad import upgrad, upgrad_weights
 
 __all__ = [
@@ -43,9 +48,11 @@ __all__ = [
     "cagrad_weights",
     "config",
     "config_weights",
+    "conflict_rate",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
+    "gramian",
     "imtl_g",
     "imtl_g_weights",
     "mean_tasks",
@@ -55,6 +62,7 @@ __all__ = [
     "pcgrad_weights",
     "rgw",
     "rgw_weights",
+    "shared_only",
     "sum_tasks",
     "upgrad",
     "upgrad_weights",

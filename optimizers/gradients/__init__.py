@@ -16,6 +16,9 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
+| `examples.py` | `per_example`: one gradient an example, stacked |
+| `jacobian_descent.py` | `jacobian_descent`: several losses weighted by the Gramian of gradients that are not kept |
+| `private.py` | `private_gradient`: clipped gradients of examples, and noise; `privacy_epsilon`: what they reveal |
 | `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
 | | `adversarial_model_perturbation`: several steps to the worst point |
@@ -26,7 +29,10 @@ the gradient. The parameters that the caller holds are never perturbed.
 from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
+from optimizers.gradients.examples import per_example
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
+from optimizers.gradients.jacobian_descent import jacobian_descent
+from optimizers.gradients.private import privacy_epsilon, private_gradient
 from optimizers.gradients.sharpness import fisher_sam, gsam, sam
 from optimizers.gradients.stateful import StatefulRule
 from optimizers.gradients.tasks import per_task
@@ -42,6 +48,10 @@ __all__ = [
     "gam",
     "gradient_norm_regularization",
     "gsam",
+    "jacobian_descent",
+    "per_example",
     "per_task",
+    "privacy_epsilon",
+    "private_gradient",
     "sam",
 ]

@@ -46,6 +46,8 @@ class Aggregator:
     agreed: str | None = "mean"
     alone: float = 1.0
     faults: tuple[Fault, ...] = ()
+    # The aggregator inside of this one, which names the faults of the gradients.
+    inner: Callable[..., optax.GradientTransformation] | None = None
 
     def make(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(call(self.function, {**self.arguments, **changes}))
@@ -247,7 +249,7 @@ def check_faults_are_named(case: Aggregator) -> None:
     for fault in case.faults:
         fault.check(case.function, case.arguments)
     for stacked in ({"w": jnp.float32(1.0)}, {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}):
-        aggregate = functools.wraps(case.function)(lambda stacked: case.aggregate(stacked))
+        aggregate = functools.wraps(case.inner or case.function)(lambda stacked: case.aggregate(stacked))
         Fault({"stacked": stacked}, words=()).check(aggregate, {})
 
 

@@ -40,6 +40,14 @@ class GradientRule:
     elsewhere: tuple[str, ...] = ()
     # The loss is a vector of task losses, and each leaf of the gradient has them along its leading axis.
     per_task: bool = False
+    # The loss is a vector, and the gradient is not stacked.
+    vector_loss: bool = False
+    # The value is the loss of each example, and each leaf of the gradient has them along its leading axis.
+    per_example: bool = False
+    # The leaves with tasks or examples along their leading axis, by path, where that is not all of them.
+    stacked: Callable[[str], bool] = lambda path: True
+    # Settings under which a rule that adds noise adds none.
+    quiet: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     source: bool = True
 
@@ -50,20 +58,31 @@ class GradientRule:
     def stateful(self) -> bool:
         return self.factory and isinstance(call(self.function, self.arguments), optimizers.StatefulRule)
 
-    def variants(self) -> dict[str, Callable[..., Any]]:
-        return {"default": self.make(), **{f"{n}={v}": self.make(**{n: v}) for n, v in self.switches.items()}}
+    def variants(self, **changes: Any) -> dict[str, Callable[..., Any]]:
+        switched = {f"{n}={v}": self.make(**{n: v, **changes}) for n, v in self.switches.items()}
+        return {"default": self.make(**changes), **switched}
 
     def loss(self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0) -> jax.Array:
         """A mean over examples (or two of them) that no rule can mistake for a quadratic."""
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
         mean = jnp.mean(errors) * params["scale"]
-        return jnp.stack([mean, jnp.mean(predictions)]) if self.per_task else mean
+        return jnp.stack([mean, jnp.mean(predictions)]) if self.per_task or self.vector_loss else mean
 
     def loss_and_aux(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any
     ) -> tuple[jax.Array, PyTree]:
         return self.loss(params, batch, key, **keywords), {"mean": jnp.mean(batch["x"]), "none": None}
+
+    def value(self, params: PyTree, batch: PyTree, *rest: Any, **keywords: Any) -> jax.Array:
+        """The value that the rule has to return."""
+        if not self.per_example:
+            return self.loss(params, batch, *rest, **keywords)
+        one = lambda example: self.loss(params, jax.tree.map(lambda x: x[None], example), *rest, **keywords)
+        return jax.vmap(one)(batch)
+
+    def value_and_aux(self, params: PyTree, batch: PyTree, *rest: Any) -> tuple[jax.Array, PyTree]:
+        return self.value(params, batch, *rest), self.loss_and_aux(params, batch, *rest)[1]
 
 
 def without_state(rule: Any) -> Callable[..., Any]:
@@ -105,13 +124,16 @@ def check_is_a_drop_in(case: GradientRule) -> None:
         for dtype in DTYPES:
             params, *rest = arguments(dtype)
             for name, rule in case.variants().items():
-                for loss_fn, has_aux in ((case.loss, False), (case.loss_and_aux, True)):
+                kinds = (case.loss, case.value, False), (case.loss_and_aux, case.value_and_aux, True)
+                for loss_fn, value_fn, has_aux in kinds:
                     value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, *rest)
-                    expected = jax.eval_shape(loss_fn, params, *rest)
+                    expected = jax.eval_shape(value_fn, params, *rest)
                     assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
-                    tasks = expected.shape if not has_aux else expected[0].shape
-                    stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
-                    assert jax.tree.map(describe, gradient) == stacked, f"{name}: gradient {gradient} of {params}"
+                    tasks = () if case.vector_loss else expected[0].shape if has_aux else expected.shape
+                    shapes = {
+                        path: ((tasks if case.stacked(path) else ()) + x.shape, x.dtype) for path, x in params.items()
+                    }
+                    assert jax.tree.map(describe, gradient) == shapes, f"{name}: gradient {gradient} of {params}"
 
 
 def describe(x: Any) -> tuple[Any, Any]:
@@ -122,7 +144,7 @@ def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
     """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
     for name, rule in case.variants().items():
         value, _ = jax.jit(rule(case.loss_and_aux, True))(*arguments())
-        same(value, case.loss_and_aux(*arguments()), f"{name}: value or aux of other parameters")
+        same(value, case.value_and_aux(*arguments()), f"{name}: value or aux of other parameters")
 
 
 def check_jit_equals_eager(case: GradientRule) -> None:
@@ -149,14 +171,14 @@ def check_arguments_reach_the_loss(case: GradientRule) -> None:
 
     value_and_grad = jax.jit(case.make()(loss_fn))
     value, gradient = value_and_grad(*arguments(), shift=0.5, step=jnp.int32(3))
-    same(value, case.loss(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
+    same(value, case.value(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
     all_finite(gradient, "gradient")
 
 
 def check_zero_gradients_are_finite(case: GradientRule) -> None:
-    """A loss that does not depend on the parameters: gradients zero, in float16 as well."""
+    """A loss that does not depend on the parameters: gradients zero, in float16 as well, where there is no noise."""
     for dtype in (jnp.float16, jnp.float32):
-        for name, rule in case.variants().items():
+        for name, rule in case.variants(**case.quiet).items():
             constant = lambda params, batch, key: jax.tree.map(lambda x: 0 * x, case.loss(params, batch, key))
             gradient = jax.jit(rule(constant))(*arguments(dtype))[1]
             assert not any(np.any(np.asarray(g, np.float32)) for g in jax.tree.leaves(gradient)), f"{name}: {gradient}"

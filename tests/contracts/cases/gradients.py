@@ -22,6 +22,7 @@ RULES = [
         name="per_task",
         function=optimizers.per_task,
         switches={"sequential": True},
+        elsewhere=("shared",),
         per_task=True,
     ),
     GradientRule(
