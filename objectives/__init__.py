@@ -30,6 +30,7 @@ from objectives.classification import (
     softmax_cross_entropy,
     squentropy_loss,
 )
+from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.expectations import (
     elbo,
     enumerated_expectation,
@@ -38,7 +39,6 @@ from objectives.expectations import (
     score_function_surrogate,
 )
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
-from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
@@ -66,9 +66,9 @@ __all__ = [
     "cross_correlation_matrix",
     "dice_loss",
     "dice_semimetric_loss",
+    "distillation_loss",
     "elbo",
     "enumerated_expectation",
-    "distillation_loss",
     "focal_loss",
     "geometric_mean_loss",
     "harmonic_logits",
@@ -77,8 +77,8 @@ __all__ = [
     "imtl_l_loss",
     "iwelbo",
     "jaccard_metric_loss",
-    "lower_confidence_bound",
     "logits_memory",
+    "lower_confidence_bound",
     "margin_softmax_loss",
     "normal_expectation",
     "path_gradient_forward_kl",

@@ -4,6 +4,8 @@
 |---|---|
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
 | | several tasks in one backward pass: `famo`, `dwa`, `random_loss_weighting` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `StatefulRule` |
+| | several gradients: `per_task`, `per_example`, `jacobian_descent`; `private_gradient`, `privacy_epsilon` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam`, `esam`, `smooth_domain_adversarial` |
@@ -14,6 +16,7 @@
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | of a model's output: `loss_balancer` |
+| | around them: `shared_only`, `gramian`, `conflict_rate` |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -34,6 +37,7 @@ from optimizers.aggregation import (
     cagrad_weights,
     config,
     config_weights,
+    conflict_rate,
     db_mtl,
     dual_cone_projection_weights,
     dualproj,
@@ -42,6 +46,7 @@ from optimizers.aggregation import (
     gradnorm,
     gradvac,
     gradvac_weights,
+    gramian,
     imtl_g,
     imtl_g_weights,
     loss_balancer,
@@ -53,6 +58,7 @@ from optimizers.aggregation import (
     pcgrad_weights,
     rgw,
     rgw_weights,
+    shared_only,
     sum_tasks,
     trimmed_mean,
     upgrad,
@@ -67,17 +73,21 @@ from optimizers.gradients import (
     adversarial_weight_perturbation,
     backprop,
     dwa,
-    famo,
     esam,
+    famo,
     fisher_sam,
     friendly_sam,
     gam,
     gradient_norm_regularization,
     gsam,
     ignite,
+    jacobian_descent,
     looksam,
     mean_teacher,
+    per_example,
     per_task,
+    privacy_epsilon,
+    private_gradient,
     random_loss_weighting,
     robust_weight_perturbation,
     sam,
@@ -110,14 +120,15 @@ __all__ = [
     "clip_by_global_norm",
     "config",
     "config_weights",
+    "conflict_rate",
     "db_mtl",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
     "dwa",
-    "famo",
-    "esam",
     "ensemble_kalman_step",
+    "esam",
+    "famo",
     "fisher_sam",
     "friendly_sam",
     "gam",
@@ -126,10 +137,12 @@ __all__ = [
     "gradnorm",
     "gradvac",
     "gradvac_weights",
+    "gramian",
     "gsam",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
+    "jacobian_descent",
     "lion",
     "looksam",
     "loss_balancer",
@@ -142,7 +155,10 @@ __all__ = [
     "normalized_weight_decay",
     "pcgrad",
     "pcgrad_weights",
+    "per_example",
     "per_task",
+    "privacy_epsilon",
+    "private_gradient",
     "random_loss_weighting",
     "rgw",
     "rgw_weights",
@@ -152,6 +168,7 @@ __all__ = [
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "shared_only",
     "smooth_domain_adversarial",
     "sum_tasks",
     "surrogate_sharpness",

@@ -1,5 +1,6 @@
 """Arithmetic on pytrees that the rooms of this package share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,3 +32,12 @@ def add_scaled(tree: PyTree, scale: jax.Array | float, direction: PyTree) -> PyT
         return (wide(x) + scale * d.astype(accumulator_dtype(x.dtype))).astype(x.dtype)
 
     return jax.tree.map(leaf, tree, direction)
+
+
+def mask_by_path(predicate: Callable[[str], bool], tree: PyTree) -> PyTree:
+    """A tree of bools: what `predicate` says of the path of each leaf, its keys joined by slashes."""
+
+    def leaf(path: Any, _: Any) -> bool:
+        return bool(predicate(jax.tree_util.keystr(path, simple=True, separator="/")))
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)

@@ -23,17 +23,22 @@
 | `loss_balancer.py` | `loss_balancer`: EnCodec's, for gradients with respect to a model's output |
 | `linear.py` | `mean_tasks`, `sum_tasks`: fixed weights |
 | `rgw.py` | `rgw`, `rgw_weights`: random weights |
+| `shared.py` | `shared_only`: an aggregator for the trunk that the tasks share, beside their heads |
+| `conflicts.py` | `conflict_rate`: how many pairs of tasks disagree |
 | `_dual_cone.py` | `dual_cone_projection_weights`: the projection onto the dual cone, an exact quadratic program |
 | `_complementarity.py` | linear complementarity problems, which the quadratic programs come down to |
 | `_spectrum.py` | eigenvalues of a Gramian, and which of them are 0 |
 | `_tasks.py` | the number of tasks, their losses and their norms |
 | `_gramian.py` | the Gramian of a tree, the weighted sum of its tasks, and a transformation from a weighting |
+| `_gramian.py` | `gramian`: the Gramian of a tree; a weighted sum of its tasks, a transformation from a weighting |
 """
 
 from optimizers.aggregation._dual_cone import dual_cone_projection_weights
+from optimizers.aggregation._gramian import gramian
 from optimizers.aggregation.aligned_mtl import aligned_mtl, aligned_mtl_weights
 from optimizers.aggregation.cagrad import cagrad, cagrad_weights
 from optimizers.aggregation.config import config, config_weights
+from optimizers.aggregation.conflicts import conflict_rate
 from optimizers.aggregation.db_mtl import DBMTLState, db_mtl
 from optimizers.aggregation.dualproj import dualproj, dualproj_weights
 from optimizers.aggregation.graddrop import GradDropState, graddrop
@@ -46,6 +51,7 @@ from optimizers.aggregation.mgda import mgda, mgda_weights
 from optimizers.aggregation.moco import MoCoState, moco
 from optimizers.aggregation.pcgrad import PCGradState, pcgrad, pcgrad_weights
 from optimizers.aggregation.rgw import RGWState, rgw, rgw_weights
+from optimizers.aggregation.shared import shared_only
 from optimizers.aggregation.trimmed_mean import trimmed_mean
 from optimizers.aggregation.upgrad import upgrad, upgrad_weights
 
@@ -64,6 +70,7 @@ __all__ = [
     "cagrad_weights",
     "config",
     "config_weights",
+    "conflict_rate",
     "db_mtl",
     "dual_cone_projection_weights",
     "dualproj",
@@ -72,6 +79,7 @@ __all__ = [
     "gradnorm",
     "gradvac",
     "gradvac_weights",
+    "gramian",
     "imtl_g",
     "imtl_g_weights",
     "loss_balancer",
@@ -83,6 +91,7 @@ __all__ = [
     "pcgrad_weights",
     "rgw",
     "rgw_weights",
+    "shared_only",
     "sum_tasks",
     "trimmed_mean",
     "upgrad",

@@ -17,6 +17,9 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
 | `balancing.py` | `famo`, `dwa`, `random_loss_weighting`: one gradient of tasks weighed by the course of their losses |
+| `examples.py` | `per_example`: one gradient an example, stacked |
+| `jacobian_descent.py` | `jacobian_descent`: several losses weighted by the Gramian of gradients that are not kept |
+| `private.py` | `private_gradient`: clipped gradients of examples, and noise; `privacy_epsilon`: what they reveal |
 | `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
 | `sharpness_memory.py` | `looksam`: SAM's gradient now and then, and its direction between |
 | | `friendly_sam`: up the gradient less its moving average |
@@ -39,7 +42,10 @@ from optimizers.gradients.adversarial import (
 )
 from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.balancing import dwa, famo, random_loss_weighting
+from optimizers.gradients.examples import per_example
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
+from optimizers.gradients.jacobian_descent import jacobian_descent
+from optimizers.gradients.private import privacy_epsilon, private_gradient
 from optimizers.gradients.sharpness import fisher_sam, gsam, sam
 from optimizers.gradients.sharpness_memory import friendly_sam, looksam
 from optimizers.gradients.sharpness_parts import esam, smooth_domain_adversarial
@@ -56,17 +62,21 @@ __all__ = [
     "adversarial_weight_perturbation",
     "backprop",
     "dwa",
-    "famo",
     "esam",
+    "famo",
     "fisher_sam",
     "friendly_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
     "ignite",
+    "jacobian_descent",
     "looksam",
     "mean_teacher",
+    "per_example",
     "per_task",
+    "privacy_epsilon",
+    "private_gradient",
     "random_loss_weighting",
     "robust_weight_perturbation",
     "sam",

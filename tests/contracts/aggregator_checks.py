@@ -80,6 +80,8 @@ class Aggregator:
     agreed: str | None = "mean"
     alone: float | Callable[[PyTree], float] = 1.0
     faults: tuple[Fault, ...] = ()
+    # The aggregator inside of this one, which names the faults of the gradients.
+    inner: Callable[..., optax.GradientTransformation] | None = None
 
     def make(self, tasks: int = TASKS, **changes: Any) -> optax.GradientTransformationExtraArgs:
         arguments = {**self.arguments, **self.sized(tasks), **changes}
@@ -273,7 +275,7 @@ def check_faults_are_named(case: Aggregator) -> None:
     for fault in case.faults:
         fault.check(case.function, case.arguments)
     for stacked in ({"w": jnp.float32(1.0)}, {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}):
-        aggregate = functools.wraps(case.function)(lambda stacked: case.aggregate(stacked))
+        aggregate = functools.wraps(case.inner or case.function)(lambda stacked: case.aggregate(stacked))
         Fault({"stacked": stacked}, words=()).check(aggregate, {})
 
 

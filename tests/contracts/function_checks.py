@@ -1,6 +1,8 @@
 """The contracts of the other public functions (schedules, weightings, rules of thumb) and types."""
 
+import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,9 +41,12 @@ class Function:
     numbers: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     source: bool = True
+    # A function of Python numbers to a Python number, that runs on the host and is never traced.
+    host: bool = False
 
     def example(self, seed: int = 0) -> dict[str, jax.Array]:
-        return {name: jnp.asarray(x) for name, x in self.traced(np.random.default_rng(seed)).items()}
+        drawn = self.traced(np.random.default_rng(seed))
+        return dict(drawn) if self.host else {name: jnp.asarray(x) for name, x in drawn.items()}
 
     def evaluate(self, traced: Mapping[str, Any]) -> Any:
         return self.use(self.function, {**self.static, **traced})
@@ -66,6 +71,26 @@ def check_returns_a_float32(case: Function) -> None:
     shapes = (case.shape,) if case.shapes is None else case.shapes
     assert [(x.shape, x.dtype) for x in value] == [(shape, jnp.float32) for shape in shapes], f"returned {value}"
     all_finite(case.evaluate(case.example()), "value")
+
+
+def check_returns_a_number(case: Function) -> None:
+    """A Python float, the same for NumPy's numbers and for concrete arrays."""
+    value = case.evaluate(case.example())
+    assert isinstance(value, float), f"returned {value!r}"
+    assert math.isfinite(value), f"returned {value!r}"
+    for kind in (np.float64, jnp.asarray):
+        given = {name: kind(x) if isinstance(x, float) else x for name, x in case.example().items()}
+        same(case.evaluate(given), value, f"of {kind.__name__}")
+
+
+def check_tracers_are_refused(case: Function) -> None:
+    """With an error that names the argument, not one from the depths of a library."""
+    for name in case.numbers:
+        traced = functools.wraps(case.function)(
+            lambda name=name: jax.jit(lambda x: case.evaluate({**case.example(), name: x}))(case.example()[name])
+        )
+        del traced.__wrapped__
+        Fault({}, TypeError, (name,)).check(traced, {})
 
 
 def check_jit_equals_eager(case: Function) -> None:
@@ -122,11 +147,13 @@ def check_type(case: Type) -> None:
 
 CHECKS: dict[Callable[[Function], None], Callable[[Function], bool]] = {
     check_case_is_complete: lambda case: True,
-    check_returns_a_float32: lambda case: True,
-    check_jit_equals_eager: lambda case: True,
-    check_vmap_equals_loop: lambda case: True,
-    check_lowers_for_every_platform: lambda case: True,
-    check_no_host_callback: lambda case: True,
+    check_returns_a_float32: lambda case: not case.host,
+    check_returns_a_number: lambda case: case.host,
+    check_tracers_are_refused: lambda case: case.host,
+    check_jit_equals_eager: lambda case: not case.host,
+    check_vmap_equals_loop: lambda case: not case.host,
+    check_lowers_for_every_platform: lambda case: not case.host,
+    check_no_host_callback: lambda case: not case.host,
     check_faults_are_named: lambda case: bool(case.refused or case.numbers or case.faults),
     check_docstring: lambda case: True,
 }

@@ -43,7 +43,13 @@ class GradientRule:
     # The loss is a vector of task losses, and the gradient is one, of a number made of them.
     vector_loss: bool = False
     # The loss is a vector with one entry an example, and the value is its mean.
+    loss_of_examples: bool = False
+    # The value is the loss of each example, and each leaf of the gradient has them along its leading axis.
     per_example: bool = False
+    # The leaves with tasks or examples along their leading axis, by path, where that is not all of them.
+    stacked: Callable[[str], bool] = lambda path: True
+    # Settings under which a rule that adds noise adds none.
+    quiet: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     source: bool = True
 
@@ -54,8 +60,9 @@ class GradientRule:
     def stateful(self) -> bool:
         return self.factory and isinstance(call(self.function, self.arguments), optimizers.StatefulRule)
 
-    def variants(self) -> dict[str, Callable[..., Any]]:
-        return {"default": self.make(), **{f"{n}={v}": self.make(**{n: v}) for n, v in self.switches.items()}}
+    def variants(self, **changes: Any) -> dict[str, Callable[..., Any]]:
+        switched = {f"{n}={v}": self.make(**{n: v, **changes}) for n, v in self.switches.items()}
+        return {"default": self.make(**changes), **switched}
 
     def loss(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0, teacher: PyTree = None
@@ -64,26 +71,27 @@ class GradientRule:
         del teacher
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
-        if self.per_example:
+        if self.loss_of_examples:
             return jnp.mean(errors, axis=-1) * params["scale"]
         mean = jnp.mean(errors) * params["scale"]
         return jnp.stack([mean, jnp.mean(jnp.square(predictions))]) if self.per_task or self.vector_loss else mean
-
-    def value(self, loss_fn: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
-        """The function whose result a rule has to give as its value, with aux where there is one."""
-        if not self.per_example:
-            return loss_fn
-
-        def mean(*args: Any, **keywords: Any) -> Any:
-            losses, *aux = loss_fn(*args, **keywords) if has_aux else (loss_fn(*args, **keywords),)
-            return (jnp.mean(losses), *aux) if has_aux else jnp.mean(losses)
-
-        return mean
 
     def loss_and_aux(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any
     ) -> tuple[jax.Array, PyTree]:
         return self.loss(params, batch, key, **keywords), {"mean": jnp.mean(batch["x"]), "none": None}
+
+    def value(self, params: PyTree, batch: PyTree, *rest: Any, **keywords: Any) -> jax.Array:
+        """The value that the rule has to return."""
+        if self.loss_of_examples:
+            return jnp.mean(self.loss(params, batch, *rest, **keywords))
+        if not self.per_example:
+            return self.loss(params, batch, *rest, **keywords)
+        one = lambda example: self.loss(params, jax.tree.map(lambda x: x[None], example), *rest, **keywords)
+        return jax.vmap(one)(batch)
+
+    def value_and_aux(self, params: PyTree, batch: PyTree, *rest: Any) -> tuple[jax.Array, PyTree]:
+        return self.value(params, batch, *rest), self.loss_and_aux(params, batch, *rest)[1]
 
 
 def without_state(rule: Any) -> Callable[..., Any]:
@@ -125,13 +133,16 @@ def check_is_a_drop_in(case: GradientRule) -> None:
         for dtype in DTYPES:
             params, *rest = arguments(dtype)
             for name, rule in case.variants().items():
-                for loss_fn, has_aux in ((case.loss, False), (case.loss_and_aux, True)):
+                kinds = (case.loss, case.value, False), (case.loss_and_aux, case.value_and_aux, True)
+                for loss_fn, value_fn, has_aux in kinds:
                     value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, *rest)
-                    expected = jax.eval_shape(case.value(loss_fn, has_aux), params, *rest)
+                    expected = jax.eval_shape(value_fn, params, *rest)
                     assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
-                    tasks = (expected[0] if has_aux else expected).shape if case.per_task else ()
-                    stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
-                    assert jax.tree.map(describe, gradient) == stacked, f"{name}: gradient {gradient} of {params}"
+                    tasks = (expected[0] if has_aux else expected).shape if case.per_task or case.per_example else ()
+                    shapes = {
+                        path: ((tasks if case.stacked(path) else ()) + x.shape, x.dtype) for path, x in params.items()
+                    }
+                    assert jax.tree.map(describe, gradient) == shapes, f"{name}: gradient {gradient} of {params}"
 
 
 def describe(x: Any) -> tuple[Any, Any]:
@@ -142,7 +153,7 @@ def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
     """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
     for name, rule in case.variants().items():
         value, _ = jax.jit(rule(case.loss_and_aux, True))(*arguments())
-        same(value, case.value(case.loss_and_aux, True)(*arguments()), f"{name}: value or aux of other parameters")
+        same(value, case.value_and_aux(*arguments()), f"{name}: value or aux of other parameters")
 
 
 def check_jit_equals_eager(case: GradientRule) -> None:
@@ -169,14 +180,14 @@ def check_arguments_reach_the_loss(case: GradientRule) -> None:
 
     value_and_grad = jax.jit(case.make()(loss_fn))
     value, gradient = value_and_grad(*arguments(), shift=0.5, step=jnp.int32(3))
-    same(value, case.value(case.loss)(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
+    same(value, case.value(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
     all_finite(gradient, "gradient")
 
 
 def check_zero_gradients_are_finite(case: GradientRule) -> None:
-    """A loss that does not depend on the parameters: gradients zero, in float16 as well."""
+    """A loss that does not depend on the parameters: gradients zero, in float16 as well, where there is no noise."""
     for dtype in (jnp.float16, jnp.float32):
-        for name, rule in case.variants().items():
+        for name, rule in case.variants(**case.quiet).items():
             constant = lambda params, batch, key, **others: jax.tree.map(
                 lambda x: 0 * x, case.loss(params, batch, key, **others)
             )

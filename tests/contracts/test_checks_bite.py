@@ -48,6 +48,7 @@ GRADNORM = find(every("AGGREGATORS"), "gradnorm")
 PCGRAD = find(every("AGGREGATORS"), "pcgrad")
 DECAY = find(every("FUNCTIONS"), "normalized_weight_decay")
 WEIGHTS = find(every("FUNCTIONS"), "upgrad_weights")
+EPSILON = find(every("FUNCTIONS"), "privacy_epsilon")
 TRAIN = find(every("TRAIN_STEPS"), "make_train_step")
 
 
@@ -494,10 +495,16 @@ def float_first(f, lambda_norm, *args, **kwargs):
     return f(float(lambda_norm), *args, **kwargs)
 
 
+def deep(f, noise_multiplier, *args, **kwargs):
+    return f(float(noise_multiplier), *args, **kwargs)
+
+
 f = function_checks
 FUNCTIONS = [
     (f.check_case_is_complete, with_extra_keyword(DECAY), "novelty"),
     (f.check_returns_a_float32, broken(WEIGHTS, after(lambda x: x.astype(jnp.float16))), "returned"),
+    (f.check_returns_a_number, broken(EPSILON, after(np.float32)), "returned"),
+    (f.check_tracers_are_refused, broken(EPSILON, deep), "without 'privacy_epsilon'"),
     (f.check_jit_equals_eager, broken(DECAY, float_first), "traced|Tracer"),
     (f.check_vmap_equals_loop, broken(WEIGHTS, after(on_host)), "vmap"),
     (f.check_lowers_for_every_platform, broken(WEIGHTS, after(on_cpu_alone)), "platform"),

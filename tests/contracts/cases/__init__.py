@@ -7,14 +7,20 @@ A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES
 from types import ModuleType
 from typing import Any
 
-from contracts.cases import aggregation, expectations, gradients, objectives, scalarization, transformations
+from contracts.cases import (
+    aggregation,
+    coordinates,
+    examples,
+    expectations,
+    gradients,
+    objectives,
+    particles,
+    scalarization,
+    transformations,
+)
 
 OBJECTIVES = (objectives, scalarization, expectations)
-OPTIMIZERS = (transformations, gradients, aggregation)
-from contracts.cases import aggregation, coordinates, gradients, objectives, particles, transformations
-
-OBJECTIVES = (objectives,)
-OPTIMIZERS = (transformations, gradients, aggregation, coordinates, particles)
+OPTIMIZERS = (transformations, gradients, aggregation, coordinates, particles, examples)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:

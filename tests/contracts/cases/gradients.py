@@ -29,6 +29,7 @@ RULES = [
         name="per_task",
         function=optimizers.per_task,
         switches={"sequential": True},
+        elsewhere=("shared",),
         per_task=True,
     ),
     GradientRule(
@@ -187,7 +188,7 @@ RULES = [
         schedules=("c_min", "gamma"),
         refused={"gamma": (-0.1,)},
         switches={"per_layer": False, "inner": optimizers.accumulate(2)},
-        per_example=True,
+        loss_of_examples=True,
         faults=(
             INNER_FAULT,
             Fault({"c_min": float("nan")}, ValueError),
@@ -202,7 +203,7 @@ RULES = [
         hyperparameters={"rho": 0.1, "beta": 0.6},
         schedules=("rho",),
         refused={"rho": (-0.1,), "beta": (0.0, 1.1), "gamma": (0.0, 1.1)},
-        per_example=True,
+        loss_of_examples=True,
         faults=(Fault({"gamma": "half"}, TypeError), Fault({"gamma": lambda _: jnp.ones(2)}, TypeError)),
     ),
     GradientRule(
