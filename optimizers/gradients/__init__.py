@@ -7,6 +7,10 @@ reaches `loss_fn` untouched. A rule that draws random numbers takes them from th
 arguments, which is where `make_train_step` puts its own. Rules compose by taking another rule as `inner`:
 `sam(0.05, inner=accumulate(4))`.
 
+Some rules want to see more of the loss than one number. Those of single examples (`robust_weight_perturbation`,
+`esam`) take a `loss_fn` that returns one loss an example, `[B]`, and give the mean as the value; those of two terms
+(`smooth_domain_adversarial`, `ignite`) one that returns the vector of both, which is the value.
+
 The sharpness-aware rules share one idea, written once in `_perturbation.py`: a perturbation of the parameters before
 the gradient. The parameters that the caller holds are never perturbed.
 

@@ -12,7 +12,7 @@ from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.stateful import StatefulRule
 
 
-class LookSamState(NamedTuple):
+class LookSAMState(NamedTuple):
     """What LookSAM remembers.
 
     Attributes:
@@ -24,7 +24,7 @@ class LookSamState(NamedTuple):
     direction: PyTree
 
 
-class FriendlySamState(NamedTuple):
+class FriendlySAMState(NamedTuple):
     """What Friendly SAM remembers.
 
     Attributes:
@@ -98,12 +98,12 @@ def looksam(
     k = check_positive_integer("looksam", "k", k)
     check_range("looksam", "alpha", alpha, 0.0)
 
-    def init(params: PyTree) -> LookSamState:
-        return LookSamState(jnp.zeros((), jnp.int32), _zeros(params))
+    def init(params: PyTree) -> LookSAMState:
+        return LookSAMState(jnp.zeros((), jnp.int32), _zeros(params))
 
     def change(
-        params: PyTree, gradient: PyTree, gradient_at: Any, state: LookSamState, rho: Any, alpha: Any
-    ) -> tuple[PyTree, LookSamState]:
+        params: PyTree, gradient: PyTree, gradient_at: Any, state: LookSAMState, rho: Any, alpha: Any
+    ) -> tuple[PyTree, LookSAMState]:
         def look() -> tuple[PyTree, PyTree]:
             sharp = gradient_at(ascend(params, gradient, rho))
             return sharp, _across(sharp, gradient, rho)
@@ -112,7 +112,7 @@ def looksam(
             return ascend(gradient, state.direction, alpha * global_norm(gradient)), state.direction
 
         gradient, direction = jax.lax.cond(state.phase == 0, look, look_back)
-        return gradient, LookSamState((state.phase + 1) % k, direction)
+        return gradient, LookSAMState((state.phase + 1) % k, direction)
 
     return remembering_rule("looksam", inner, init, change, rho=rho, alpha=alpha)
 
@@ -171,18 +171,18 @@ def friendly_sam(
     check_range("friendly_sam", "sigma", sigma, 0.0)
     check_range("friendly_sam", "decay", decay, 0.0, 1.0)
 
-    def init(params: PyTree) -> FriendlySamState:
-        return FriendlySamState(jnp.zeros((), jnp.bool_), _zeros(params))
+    def init(params: PyTree) -> FriendlySAMState:
+        return FriendlySAMState(jnp.zeros((), jnp.bool_), _zeros(params))
 
     def change(
-        params: PyTree, gradient: PyTree, gradient_at: Any, state: FriendlySamState, rho: Any, sigma: Any, decay: Any
-    ) -> tuple[PyTree, FriendlySamState]:
+        params: PyTree, gradient: PyTree, gradient_at: Any, state: FriendlySAMState, rho: Any, sigma: Any, decay: Any
+    ) -> tuple[PyTree, FriendlySAMState]:
         particular = jax.tree.map(lambda g, m: wide(g) - sigma * m, gradient, state.average)
         # In this form the average of equal gradients is their very number, and their difference exactly zero.
         rate = jnp.where(state.started, 1.0 - decay, 1.0)
         average = jax.tree.map(lambda m, g: (m + rate * (wide(g) - m)).astype(m.dtype), state.average, gradient)
         sharp = gradient_at(ascend(params, particular, rho))
-        return sharp, FriendlySamState(jnp.ones_like(state.started), average)
+        return sharp, FriendlySAMState(jnp.ones_like(state.started), average)
 
     return remembering_rule("friendly_sam", inner, init, change, rho=rho, sigma=sigma, decay=decay)
 

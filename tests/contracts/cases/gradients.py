@@ -183,11 +183,11 @@ RULES = [
     GradientRule(
         name="robust_weight_perturbation",
         function=optimizers.robust_weight_perturbation,
-        arguments={"steps": 3, "min_ndim": 1},
+        arguments={**INNER, "steps": 3, "min_ndim": 1},
         hyperparameters={"c_min": 1.0, "gamma": 0.1},
         schedules=("c_min", "gamma"),
         refused={"gamma": (-0.1,)},
-        switches={"per_layer": False, "inner": optimizers.accumulate(2)},
+        switches={"per_layer": False},
         loss_of_examples=True,
         faults=(
             INNER_FAULT,
