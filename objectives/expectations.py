@@ -151,7 +151,7 @@ def score_function_surrogate(
     dtype = compute_dtype(f, log_q)
     f, log_q = f.astype(dtype), log_q.astype(dtype)
     ratio = jnp.exp(log_q - lax.stop_gradient(log_q))
-    return f + (f - lax.stop_gradient(_baseline(name, baseline, f))) * (ratio - 1)
+    return f + (f - _baseline(name, baseline, f)) * (ratio - 1)
 
 
 def enumerated_expectation(

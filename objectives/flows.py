@@ -123,7 +123,7 @@ def path_gradient_forward_kl(
     gap = _gap(name, forward_fn, log_prob_fn, energy_fn, params)
     samples = _samples(name, "x", x)
     values, pull_back = jax.vjp(gap, samples)
-    force = lax.stop_gradient(pull_back(jnp.ones_like(values))[0])
+    (force,) = pull_back(jnp.ones_like(values))
     moved = forward_fn(params, lax.stop_gradient(inverse_fn(params, samples)))
     path = force * (moved - lax.stop_gradient(moved))
     return jnp.sum(path.reshape(*values.shape, -1), axis=-1).astype(values.dtype) - values
