@@ -2,10 +2,12 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `grad_cache`, `per_task`, `StatefulRule` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
+| | without backpropagation: `forward_gradient`, `guided_forward_gradient`, `spsa`, `local_perturbation` |
+| `layers/` | layers with a way of their own to a gradient: `likelihood_ratio_linear`, `likelihood_ratio_noise` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
@@ -51,12 +53,18 @@ from optimizers.gradients import (
     adversarial_weight_perturbation,
     backprop,
     fisher_sam,
+    forward_gradient,
     gam,
+    grad_cache,
     gradient_norm_regularization,
     gsam,
+    guided_forward_gradient,
+    local_perturbation,
     per_task,
     sam,
+    spsa,
 )
+from optimizers.layers import likelihood_ratio_linear, likelihood_ratio_noise, likelihood_ratio_surrogate
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
@@ -86,12 +94,19 @@ __all__ = [
     "dualproj",
     "dualproj_weights",
     "fisher_sam",
+    "forward_gradient",
     "gam",
+    "grad_cache",
     "gradient_norm_regularization",
     "gsam",
+    "guided_forward_gradient",
     "imtl_g",
     "imtl_g_weights",
+    "likelihood_ratio_linear",
+    "likelihood_ratio_noise",
+    "likelihood_ratio_surrogate",
     "lion",
+    "local_perturbation",
     "make_train_step",
     "mean_tasks",
     "mgda",
@@ -107,6 +122,7 @@ __all__ = [
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "spsa",
     "sum_tasks",
     "upgrad",
     "upgrad_weights",

@@ -7,6 +7,9 @@ reaches `loss_fn` untouched. A rule that draws random numbers takes them from th
 arguments, which is where `make_train_step` puts its own. Rules compose by taking another rule as `inner`:
 `sam(0.05, inner=accumulate(4))`.
 
+Which activations are kept for the backward pass is the loss's own choice: `jax.checkpoint` inside it works under every
+rule.
+
 The sharpness-aware rules share one idea, written once in `_perturbation.py`: a perturbation of the parameters before
 the gradient. The parameters that the caller holds are never perturbed.
 
@@ -15,17 +18,24 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `stateful.py` | `StatefulRule`: what a rule is that remembers something from one step to the next |
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
+| `grad_cache.py` | `grad_cache`: losses that couple the whole batch, with the encoder run in chunks |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
 | `sharpness.py` | `sam`, `gsam`, `fisher_sam`: the gradient at the worst point of a ball, and what follows from it |
 | `adversarial.py` | `adversarial_weight_perturbation`: a ball a layer |
 | | `adversarial_model_perturbation`: several steps to the worst point |
 | `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
 | | `gam`: a low loss, and small gradients all around |
+| `forward.py` | `forward_gradient`, `guided_forward_gradient`: slopes along directions, and no backward pass |
+| `differences.py` | `spsa`: forward passes alone, at mirrored random points (evolution strategies) |
+| | `local_perturbation`: the same for many outputs, each of which credits its own parameters |
 """
 
 from optimizers.gradients.accumulation import accumulate
 from optimizers.gradients.adversarial import adversarial_model_perturbation, adversarial_weight_perturbation
 from optimizers.gradients.backprop import GradientRule, backprop
+from optimizers.gradients.differences import local_perturbation, spsa
+from optimizers.gradients.forward import forward_gradient, guided_forward_gradient
+from optimizers.gradients.grad_cache import grad_cache
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
 from optimizers.gradients.sharpness import fisher_sam, gsam, sam
 from optimizers.gradients.stateful import StatefulRule
@@ -39,9 +49,14 @@ __all__ = [
     "adversarial_weight_perturbation",
     "backprop",
     "fisher_sam",
+    "forward_gradient",
     "gam",
+    "grad_cache",
     "gradient_norm_regularization",
     "gsam",
+    "guided_forward_gradient",
+    "local_perturbation",
     "per_task",
     "sam",
+    "spsa",
 ]

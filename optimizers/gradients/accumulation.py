@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from optimizers._checks import check_callable, check_positive_integer
-from optimizers._keys import is_key
 from optimizers._trees import PyTree, accumulator_dtype
+from optimizers.gradients._microbatches import fold_keys, microbatch, strided
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad, backprop
 
 
@@ -57,12 +57,11 @@ def accumulate(steps: int, *, inner: GradientRule = backprop) -> Callable[..., V
             if not args:
                 raise ValueError("accumulate: expected a batch as the first argument after params, got none")
             batch, *rest = args
-            strided = jax.tree.map(lambda leaf: _strided(leaf, steps), batch)
+            parts = strided("accumulate", "steps", batch, steps)
 
             def one(index: jax.Array) -> PyTree:
-                microbatch = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, 1, False), strided)
-                args_here, kwargs_here = _fold_keys((rest, kwargs), index)
-                return value_and_grad(params, microbatch, *args_here, step=step, **kwargs_here)
+                args_here, kwargs_here = fold_keys((rest, kwargs), index)
+                return value_and_grad(params, microbatch(parts, index), *args_here, step=step, **kwargs_here)
 
             def body(total: PyTree, index: jax.Array) -> tuple[PyTree, None]:
                 return jax.tree.map(_add_or_replace, total, one(index)), None
@@ -87,21 +86,3 @@ def _total_dtype(dtype: Any) -> Any:
 
 def _add_or_replace(total: jax.Array, leaf: jax.Array) -> jax.Array:
     return total + leaf if _floating(leaf) else leaf
-
-
-def _strided(leaf: Any, steps: int) -> jax.Array:
-    """`[B, ...]` as `[B / steps, steps, ...]`, whose slice `i` along axis 1 is microbatch `i`: nothing is moved."""
-    leaf = jnp.asarray(leaf)
-    if leaf.ndim == 0 or leaf.shape[0] % steps:
-        raise ValueError(
-            f"accumulate: the leading axis of every leaf of the batch must be divisible by steps={steps}, "
-            f"got a leaf of shape {leaf.shape}"
-        )
-    return leaf.reshape(leaf.shape[0] // steps, steps, *leaf.shape[1:])
-
-
-def _fold_keys(args: PyTree, index: jax.Array) -> PyTree:
-    def fold(leaf: Any) -> Any:
-        return jax.random.fold_in(leaf, index) if is_key(leaf) else leaf
-
-    return jax.tree.map(fold, args)

@@ -40,6 +40,8 @@ class GradientRule:
     elsewhere: tuple[str, ...] = ()
     # The loss is a vector of task losses, and each leaf of the gradient has them along its leading axis.
     per_task: bool = False
+    # The loss is an array of errors, whose mean is the value.
+    per_output: bool = False
     faults: tuple[Fault, ...] = ()
     source: bool = True
 
@@ -57,6 +59,8 @@ class GradientRule:
         """A mean over examples (or two of them) that no rule can mistake for a quadratic."""
         predictions = jnp.tanh(batch["x"] @ params["kernel"] + params["bias"] + shift)
         errors = jnp.square(predictions - batch["y"])
+        if self.per_output:
+            return errors * params["scale"]
         mean = jnp.mean(errors) * params["scale"]
         return jnp.stack([mean, jnp.mean(predictions)]) if self.per_task else mean
 
@@ -64,6 +68,13 @@ class GradientRule:
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, **keywords: Any
     ) -> tuple[jax.Array, PyTree]:
         return self.loss(params, batch, key, **keywords), {"mean": jnp.mean(batch["x"]), "none": None}
+
+    def value(self, *args: Any, **keywords: Any) -> jax.Array:
+        """What the rule gives as the value of `loss`."""
+        return jnp.mean(self.loss(*args, **keywords)) if self.per_output else self.loss(*args, **keywords)
+
+    def value_and_aux(self, *args: Any, **keywords: Any) -> tuple[jax.Array, PyTree]:
+        return self.value(*args, **keywords), self.loss_and_aux(*args, **keywords)[1]
 
 
 def without_state(rule: Any) -> Callable[..., Any]:
@@ -105,9 +116,10 @@ def check_is_a_drop_in(case: GradientRule) -> None:
         for dtype in DTYPES:
             params, *rest = arguments(dtype)
             for name, rule in case.variants().items():
-                for loss_fn, has_aux in ((case.loss, False), (case.loss_and_aux, True)):
+                losses = (case.loss, case.value, False), (case.loss_and_aux, case.value_and_aux, True)
+                for loss_fn, expected_value, has_aux in losses:
                     value, gradient = jax.eval_shape(rule(loss_fn, has_aux), params, *rest)
-                    expected = jax.eval_shape(loss_fn, params, *rest)
+                    expected = jax.eval_shape(expected_value, params, *rest)
                     assert jax.tree.map(describe, value) == jax.tree.map(describe, expected), f"{name}: value {value}"
                     tasks = expected.shape if not has_aux else expected[0].shape
                     stacked = jax.tree.map(lambda x, tasks=tasks: (tasks + x.shape, x.dtype), params)
@@ -122,7 +134,7 @@ def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
     """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
     for name, rule in case.variants().items():
         value, _ = jax.jit(rule(case.loss_and_aux, True))(*arguments())
-        same(value, case.loss_and_aux(*arguments()), f"{name}: value or aux of other parameters")
+        same(value, case.value_and_aux(*arguments()), f"{name}: value or aux of other parameters")
 
 
 def check_jit_equals_eager(case: GradientRule) -> None:
@@ -149,7 +161,7 @@ def check_arguments_reach_the_loss(case: GradientRule) -> None:
 
     value_and_grad = jax.jit(case.make()(loss_fn))
     value, gradient = value_and_grad(*arguments(), shift=0.5, step=jnp.int32(3))
-    same(value, case.loss(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
+    same(value, case.value(parameters(), examples(), shift=0.5), "keywords do not reach the loss")
     all_finite(gradient, "gradient")
 
 
