@@ -31,7 +31,7 @@ def perturbing_rule(
                 return value_and_grad(point, *args, step=step, **kwargs)[1]
 
             params = jax.tree.map(jnp.asarray, params)
-            settings = {name: _at(function, name, value, step) for name, value in hyperparameters.items()}
+            settings = {name: at_step(function, name, value, step) for name, value in hyperparameters.items()}
             value, gradient = value_and_grad(params, *args, step=step, **kwargs)
             return value, change(params, gradient, gradient_at, **settings)
 
@@ -68,7 +68,8 @@ def _dot(left: PyTree, right: PyTree) -> jax.Array:
     return sum(jax.tree.leaves(products), start=jnp.zeros((), jnp.float32))
 
 
-def _at(function: str, name: str, value: ScalarOrSchedule, step: Any) -> Any:
+def at_step(function: str, name: str, value: ScalarOrSchedule, step: Any) -> Any:
+    """The hyperparameter at this step: a schedule is evaluated, and needs the step; anything else is itself."""
     if not callable(value):
         return value
     if step is None:

@@ -19,7 +19,7 @@ from optimizers.gradients._directions import (
     same_structure,
     times,
 )
-from optimizers.gradients._perturbation import ScalarOrSchedule, _at
+from optimizers.gradients._perturbation import ScalarOrSchedule, at_step
 from optimizers.gradients.backprop import LossFn, ValueAndGrad
 
 
@@ -187,7 +187,7 @@ def _differences(
     def rule(loss_fn: LossFn, has_aux: bool = False) -> ValueAndGrad:
         def estimated(params: PyTree, *args: Any, step: Any = None, **kwargs: Any) -> tuple[Any, Any]:
             params = jax.tree.map(jnp.asarray, params)
-            length = _at(function, "sigma", sigma, step)
+            length = at_step(function, "sigma", sigma, step)
 
             def losses(result: Any) -> jax.Array:
                 return jnp.asarray(result[0] if has_aux else result)
@@ -244,5 +244,5 @@ def _sum_by_index(slopes: jax.Array, indices: jax.Array, size: int) -> jax.Array
     indices = jnp.sort(indices.astype(jnp.int32), axis=-1)
     repeated = jnp.concatenate([jnp.zeros_like(indices[..., :1], bool), indices[..., 1:] == indices[..., :-1]], axis=-1)
     shares = jnp.where(indices < size, slopes[..., None], jnp.nan)
-    bins = jnp.where((indices < 0) | repeated, size, jnp.minimum(indices, size - 1))  # bin `size` is dropped
+    bins = jnp.where(repeated, -1, jnp.minimum(indices, size - 1))  # a negative bin is dropped
     return jax.ops.segment_sum(shares.ravel(), bins.ravel(), size)

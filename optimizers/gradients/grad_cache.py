@@ -39,7 +39,8 @@ def grad_cache(encode_fn: Callable[..., PyTree], chunks: int) -> Callable[..., V
     Returns:
         A gradient rule for `loss_fn(params, representations, *args, **kwargs)`, called once with the representations
         of all examples, in the order of the batch. The first argument after `params` is the batch, which `encode_fn`
-        receives in chunks and `loss_fn` never sees; the typed PRNG keys that `encode_fn` receives are folded with the
+        receives in chunks and `loss_fn` never sees (but for optimizers that evaluate the loss themselves, as line
+        searches do: they are not for this rule); the typed PRNG keys that `encode_fn` receives are folded with the
         number of the chunk, the same in both passes.
 
     Raises:

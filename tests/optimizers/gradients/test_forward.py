@@ -115,8 +115,9 @@ def test_half_precision_keeps_its_dtype_and_is_multiplied_in_float32():
 def test_a_gradient_that_is_not_finite_is_not_hidden():
     broken = lambda params, key=None: loss_fn(params) + jnp.sqrt(params["b"][1])
     assert np.isnan(flat(forward_gradient()(broken)(PARAMS, jax.random.key(0))[1])).all()
-    guess = jax.tree.map(lambda p: p * jnp.nan, PARAMS)
-    assert np.isnan(flat(guided_forward_gradient(lambda p: guess)(loss_fn)(PARAMS)[1])).all()
+    for bad in (jnp.nan, jnp.inf):
+        guess = {**PARAMS, "b": jnp.array([1.0, bad])}
+        assert np.isnan(flat(guided_forward_gradient(lambda p, guess=guess: guess)(loss_fn)(PARAMS)[1])).all()
 
 
 def test_the_loss_keeps_its_own_key_and_microbatches_have_theirs():

@@ -80,7 +80,7 @@ def test_accumulation_is_not():
     # What the rule is for: microbatches know only their own negatives, and have fewer to fear.
     loss_fn = at_once(info_nce, 1)
     value, _ = loss_fn(PARAMS, BATCH, KEY)
-    (parts, _), _ = accumulate(3)(loss_fn, has_aux=True)(PARAMS, BATCH, KEY)
+    (parts, _), _ = jax.jit(accumulate(3)(loss_fn, has_aux=True))(PARAMS, BATCH, KEY)
     assert parts < 0.9 * value
 
 
