@@ -6,6 +6,7 @@
 | | several tasks in one backward pass: `famo`, `dwa`, `random_loss_weighting` |
 | `gradients/` | how to differentiate: `backprop`, `accumulate`, `StatefulRule` |
 | | several gradients: `per_task`, `per_example`, `jacobian_descent`; `private_gradient`, `privacy_epsilon` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `grad_cache`, `per_task`, `StatefulRule` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam`, `esam`, `smooth_domain_adversarial` |
@@ -13,6 +14,8 @@
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation`, `robust_weight_perturbation` |
 | | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
+| | without backpropagation: `forward_gradient`, `guided_forward_gradient`, `spsa`, `local_perturbation` |
+| `layers/` | layers with a way of their own to a gradient: `likelihood_ratio_linear`, `likelihood_ratio_noise` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | of a model's output: `loss_balancer` |
@@ -76,12 +79,16 @@ from optimizers.gradients import (
     esam,
     famo,
     fisher_sam,
+    forward_gradient,
     friendly_sam,
     gam,
+    grad_cache,
     gradient_norm_regularization,
     gsam,
+    guided_forward_gradient,
     ignite,
     jacobian_descent,
+    local_perturbation,
     looksam,
     mean_teacher,
     per_example,
@@ -92,8 +99,10 @@ from optimizers.gradients import (
     robust_weight_perturbation,
     sam,
     smooth_domain_adversarial,
+    spsa,
     surrogate_sharpness,
 )
+from optimizers.layers import likelihood_ratio_linear, likelihood_ratio_noise, likelihood_ratio_surrogate
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.sign import lion, scale_by_lion
@@ -130,8 +139,10 @@ __all__ = [
     "esam",
     "famo",
     "fisher_sam",
+    "forward_gradient",
     "friendly_sam",
     "gam",
+    "grad_cache",
     "graddrop",
     "gradient_norm_regularization",
     "gradnorm",
@@ -139,11 +150,16 @@ __all__ = [
     "gradvac_weights",
     "gramian",
     "gsam",
+    "guided_forward_gradient",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
     "jacobian_descent",
+    "likelihood_ratio_linear",
+    "likelihood_ratio_noise",
+    "likelihood_ratio_surrogate",
     "lion",
+    "local_perturbation",
     "looksam",
     "loss_balancer",
     "make_train_step",
@@ -170,6 +186,7 @@ __all__ = [
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
+    "spsa",
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",

@@ -175,7 +175,9 @@ def make_train_step(
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         _check_state(state, ema_decay, gradient)
-        args = (batch, jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.model_state)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        # Functions that a rule calls beside the loss receive what loss_fn receives.
+        args = (batch, key) if state.model_state is None else (batch, key, state.model_state)
         (value, (metrics, model_state)), grad, rule_state = value_and_grad(
             state.params, *args, state=state.rule_state, step=state.step
         )
@@ -230,10 +232,10 @@ def make_train_step(
 
 
 def _normalised(loss_fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
-    """`loss_fn` as `(params, batch, key, model_state) -> (loss, (metrics, model_state))`, whatever its own form."""
+    """`loss_fn` as `(params, batch, key, model_state=None) -> (loss, (metrics, model_state))`, whatever its form."""
 
     def loss_and_aux(
-        params: PyTree, batch: PyTree, key: jax.Array, model_state: PyTree, **from_rule: Any
+        params: PyTree, batch: PyTree, key: jax.Array, model_state: PyTree = None, **from_rule: Any
     ) -> tuple[Any, Any]:
         stateful = model_state is not None
         result = loss_fn(params, batch, key, *((model_state,) if stateful else ()), **from_rule)

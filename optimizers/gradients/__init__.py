@@ -10,6 +10,8 @@ arguments, which is where `make_train_step` puts its own. Rules compose by takin
 Some rules want to see more of the loss than one number. Those of single examples (`robust_weight_perturbation`,
 `esam`) take a `loss_fn` that returns one loss an example, `[B]`, and give the mean as the value; those of two terms
 (`smooth_domain_adversarial`, `ignite`) one that returns the vector of both, which is the value.
+Which activations are kept for the backward pass is the loss's own choice: `jax.checkpoint` inside it works under every
+rule.
 
 The sharpness-aware rules share one idea, written once in `_perturbation.py`: a perturbation of the parameters before
 the gradient. The parameters that the caller holds are never perturbed.
@@ -19,6 +21,7 @@ the gradient. The parameters that the caller holds are never perturbed.
 | `stateful.py` | `StatefulRule`: what a rule is that remembers something from one step to the next |
 | `backprop.py` | `backprop`: `jax.value_and_grad` itself, with this signature |
 | `accumulation.py` | `accumulate`: the batch in microbatches, one after the other |
+| `grad_cache.py` | `grad_cache`: losses that couple the whole batch, with the encoder run in chunks |
 | `tasks.py` | `per_task`: one gradient a task, stacked, for the aggregators |
 | `balancing.py` | `famo`, `dwa`, `random_loss_weighting`: one gradient of tasks weighed by the course of their losses |
 | `examples.py` | `per_example`: one gradient an example, stacked |
@@ -36,6 +39,9 @@ the gradient. The parameters that the caller holds are never perturbed.
 | | `gam`: a low loss, and small gradients all around |
 | `teacher.py` | `mean_teacher`: the loss is given the moving average of the parameters |
 | `surrogate.py` | `ignite`: a loss under a bound, as on a surrogate's sharpness, `surrogate_sharpness` |
+| `forward.py` | `forward_gradient`, `guided_forward_gradient`: slopes along directions, and no backward pass |
+| `differences.py` | `spsa`: forward passes alone, at mirrored random points (evolution strategies) |
+| | `local_perturbation`: the same for many outputs, each of which credits its own parameters |
 """
 
 from optimizers.gradients.accumulation import accumulate
@@ -46,7 +52,10 @@ from optimizers.gradients.adversarial import (
 )
 from optimizers.gradients.backprop import GradientRule, backprop
 from optimizers.gradients.balancing import dwa, famo, random_loss_weighting
+from optimizers.gradients.differences import local_perturbation, spsa
 from optimizers.gradients.examples import per_example
+from optimizers.gradients.forward import forward_gradient, guided_forward_gradient
+from optimizers.gradients.grad_cache import grad_cache
 from optimizers.gradients.gradient_norm import gam, gradient_norm_regularization
 from optimizers.gradients.jacobian_descent import jacobian_descent
 from optimizers.gradients.private import privacy_epsilon, private_gradient
@@ -69,12 +78,16 @@ __all__ = [
     "esam",
     "famo",
     "fisher_sam",
+    "forward_gradient",
     "friendly_sam",
     "gam",
+    "grad_cache",
     "gradient_norm_regularization",
     "gsam",
+    "guided_forward_gradient",
     "ignite",
     "jacobian_descent",
+    "local_perturbation",
     "looksam",
     "mean_teacher",
     "per_example",
@@ -85,5 +98,6 @@ __all__ = [
     "robust_weight_perturbation",
     "sam",
     "smooth_domain_adversarial",
+    "spsa",
     "surrogate_sharpness",
 ]

@@ -44,6 +44,8 @@ class GradientRule:
     vector_loss: bool = False
     # The loss is a vector with one entry an example, and the value is its mean.
     loss_of_examples: bool = False
+    # The loss is an array of errors, one an output, and the value is their mean.
+    per_output: bool = False
     # The value is the loss of each example, and each leaf of the gradient has them along its leading axis.
     per_example: bool = False
     # The leaves with tasks or examples along their leading axis, by path, where that is not all of them.
@@ -73,6 +75,8 @@ class GradientRule:
         errors = jnp.square(predictions - batch["y"])
         if self.loss_of_examples:
             return jnp.mean(errors, axis=-1) * params["scale"]
+        if self.per_output:
+            return errors * params["scale"]
         mean = jnp.mean(errors) * params["scale"]
         return jnp.stack([mean, jnp.mean(jnp.square(predictions))]) if self.per_task or self.vector_loss else mean
 
@@ -83,7 +87,7 @@ class GradientRule:
 
     def value(self, params: PyTree, batch: PyTree, *rest: Any, **keywords: Any) -> jax.Array:
         """The value that the rule has to return."""
-        if self.loss_of_examples:
+        if self.loss_of_examples or self.per_output:
             return jnp.mean(self.loss(params, batch, *rest, **keywords))
         if not self.per_example:
             return self.loss(params, batch, *rest, **keywords)

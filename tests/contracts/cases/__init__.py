@@ -10,6 +10,7 @@ from typing import Any
 from contracts.cases import (
     aggregation,
     coordinates,
+    estimators,
     examples,
     expectations,
     gradients,
@@ -20,7 +21,7 @@ from contracts.cases import (
 )
 
 OBJECTIVES = (objectives, scalarization, expectations)
-OPTIMIZERS = (transformations, gradients, aggregation, coordinates, particles, examples)
+OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, coordinates, particles)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import optimizers
-from optimizers import accumulate, backprop, per_task, sam
+from optimizers import accumulate, backprop, forward_gradient, per_task, sam
 
 
 def regression_loss(params, batch):
@@ -136,3 +136,20 @@ def test_per_task_names_a_scalar_loss():
 
 def test_rules_are_public():
     assert {"accumulate", "backprop", "per_task", "sam"} <= set(optimizers.__all__)
+
+
+@pytest.mark.parametrize("rule", [sam(0.1), accumulate(3), per_task(), forward_gradient(2)])
+def test_a_loss_may_recompute_its_activations(rule, problem):
+    params, batch = problem
+
+    def loss_fn(p, b, key, wrap):
+        block = wrap(lambda p, x: jnp.tanh(x @ p["w"]) + p["b"])
+        residual = block(p, b["x"]) - b["y"]
+        losses = jnp.stack([jnp.mean(residual**2), jnp.mean(jnp.abs(residual))])
+        return losses if rule.__qualname__.startswith("per_task") else losses[0]
+
+    results = [
+        jax.jit(rule(lambda *args, wrap=wrap: loss_fn(*args, wrap)))(params, batch, jax.random.key(0))
+        for wrap in (lambda f: f, jax.checkpoint)
+    ]
+    chex.assert_trees_all_close(*results, rtol=1e-6)
