@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizers.aggregation._gramian import check_gramian, nan_unless_finite
+from optimizers.aggregation._gramian import check_gramian
 
 
 def conflict_rate(gramian: Float[Array, "T T"]) -> Float[Array, ""]:
@@ -38,4 +38,4 @@ def conflict_rate(gramian: Float[Array, "T T"]) -> Float[Array, ""]:
     gramian = check_gramian("conflict_rate", gramian)
     tasks = gramian.shape[0]
     conflicts = jnp.sum(jnp.triu(gramian < 0, 1), dtype=gramian.dtype)
-    return nan_unless_finite(gramian, conflicts / max(tasks * (tasks - 1) // 2, 1))
+    return jnp.where(jnp.all(jnp.isfinite(gramian)), conflicts / max(tasks * (tasks - 1) // 2, 1), jnp.nan)

@@ -21,7 +21,8 @@ def per_example(chunk: int | None = None) -> Callable[..., ValueAndGrad]:
 
     The loss of a batch is differentiated at batches of one example, whose leading axis is kept, so the loss that suits
     any other rule suits this one; a loss that couples examples sees each of them alone. Memory is B·P for P parameters,
-    and time that of one backward pass of the batch where it is vectorised. `jacobian_descent` needs no B·P numbers.
+    and time that of one backward pass of the batch where it is vectorised. `jacobian_descent` does without the B·P
+    numbers.
 
     Args:
         chunk: examples that are differentiated at once (`jax.vmap`), chunk after chunk: bounds the memory of the
