@@ -137,7 +137,7 @@ def privacy_epsilon(noise_multiplier: float, sample_rate: float, steps: int, *, 
     `steps` subsampled Gaussian mechanisms, each on a batch that every example joins with probability `sample_rate`,
     independently. Their composition is that of Google's `dp-accounting`, by privacy loss distributions: an upper bound,
     tight up to the discretisation (1e-4 of the loss), where the moments accountant of the first paper is not. It runs
-    on the host, in less than a second for a `noise_multiplier` of 0.5 or more, and takes longer below.
+    on the host, in seconds for a `noise_multiplier` of 0.5 or more, and takes longer below.
 
     Args:
         noise_multiplier: σ of `private_gradient`, positive.
