@@ -8,6 +8,7 @@ Rooms, one topic a file:
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
 - `regression`: Huber and pseudo-Huber
+- `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -30,6 +31,7 @@ from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss
+from objectives.robust_estimation import expected_hypothesis_loss, msac_score
 from objectives.segmentation import dice_loss, dice_semimetric_loss, jaccard_metric_loss
 from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix
 
@@ -39,12 +41,14 @@ __all__ = [
     "cross_correlation_matrix",
     "dice_loss",
     "dice_semimetric_loss",
+    "expected_hypothesis_loss",
     "focal_loss",
     "harmonic_logits",
     "harmonic_loss",
     "huber_loss",
     "jaccard_metric_loss",
     "margin_softmax_loss",
+    "msac_score",
     "poly_focal_loss",
     "poly_loss",
     "poly_n_loss",

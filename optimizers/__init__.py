@@ -1,4 +1,4 @@
-"""Gradient rules, aggregators, Optax transformations, and the train step that joins them.
+"""Gradient rules, aggregators, layers, Optax transformations, and the train step that joins them.
 
 | where | what |
 |---|---|
@@ -7,6 +7,8 @@
 | | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
+| `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
+| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -57,6 +59,24 @@ from optimizers.gradients import (
     per_task,
     sam,
 )
+from optimizers.layers import (
+    alignment_angle,
+    direct_feedback,
+    feedback_alignment_dense,
+    feedback_matrices,
+    gumbel_subsample_mask,
+    gumbel_topk,
+    product_feedback_dense,
+    product_feedback_init,
+    randomized_dense,
+    randomized_matmul,
+    randomized_matmul_variance,
+    reste,
+    reste_schedule,
+    reverse_gradient,
+    straight_through,
+    subsample_entropy_penalty,
+)
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
@@ -76,19 +96,25 @@ __all__ = [
     "adversarial_weight_perturbation",
     "aligned_mtl",
     "aligned_mtl_weights",
+    "alignment_angle",
     "backprop",
     "cagrad",
     "cagrad_weights",
     "clip_by_global_norm",
     "config",
     "config_weights",
+    "direct_feedback",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
+    "feedback_alignment_dense",
+    "feedback_matrices",
     "fisher_sam",
     "gam",
     "gradient_norm_regularization",
     "gsam",
+    "gumbel_subsample_mask",
+    "gumbel_topk",
     "imtl_g",
     "imtl_g_weights",
     "lion",
@@ -100,6 +126,14 @@ __all__ = [
     "pcgrad",
     "pcgrad_weights",
     "per_task",
+    "product_feedback_dense",
+    "product_feedback_init",
+    "randomized_dense",
+    "randomized_matmul",
+    "randomized_matmul_variance",
+    "reste",
+    "reste_schedule",
+    "reverse_gradient",
     "rgw",
     "rgw_weights",
     "sam",
@@ -107,6 +141,8 @@ __all__ = [
     "scale_by_ademamix",
     "scale_by_lion",
     "sgdw",
+    "straight_through",
+    "subsample_entropy_penalty",
     "sum_tasks",
     "upgrad",
     "upgrad_weights",
