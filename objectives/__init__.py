@@ -12,6 +12,7 @@ Rooms, one topic a file:
 - `scalarization`: the losses of several tasks to one: Chebyshev, PBI, COSMOS, learnt and random weights
 - `expectations`: evidence bounds, and estimators whose gradient is that of an expected value
 - `flows`: divergences of normalizing flows with path gradients
+- `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -43,6 +44,7 @@ from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss
+from objectives.robust_estimation import expected_hypothesis_loss, msac_score
 from objectives.scalarization import (
     chebyshev_scalarization,
     cosmos_scalarization,
@@ -69,6 +71,7 @@ __all__ = [
     "distillation_loss",
     "elbo",
     "enumerated_expectation",
+    "expected_hypothesis_loss",
     "focal_loss",
     "geometric_mean_loss",
     "harmonic_logits",
@@ -80,6 +83,7 @@ __all__ = [
     "logits_memory",
     "lower_confidence_bound",
     "margin_softmax_loss",
+    "msac_score",
     "normal_expectation",
     "path_gradient_forward_kl",
     "path_gradient_reverse_kl",

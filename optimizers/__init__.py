@@ -1,4 +1,4 @@
-"""Gradient rules, aggregators, Optax transformations, and the train step that joins them.
+"""Gradient rules, aggregators, layers, Optax transformations, and the train step that joins them.
 
 | where | what |
 |---|---|
@@ -20,6 +20,8 @@
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | of a model's output: `loss_balancer` |
 | | around them: `shared_only`, `gramian`, `conflict_rate` |
+| `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
+| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -102,7 +104,27 @@ from optimizers.gradients import (
     spsa,
     surrogate_sharpness,
 )
-from optimizers.layers import likelihood_ratio_linear, likelihood_ratio_noise, likelihood_ratio_surrogate
+from optimizers.layers import (
+    alignment_angle,
+    direct_feedback,
+    feedback_alignment_dense,
+    feedback_matrices,
+    gumbel_subsample_mask,
+    gumbel_topk,
+    likelihood_ratio_linear,
+    likelihood_ratio_noise,
+    likelihood_ratio_surrogate,
+    product_feedback_dense,
+    product_feedback_init,
+    randomized_dense,
+    randomized_matmul,
+    randomized_matmul_variance,
+    reste,
+    reste_schedule,
+    reverse_gradient,
+    straight_through,
+    subsample_entropy_penalty,
+)
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.sign import lion, scale_by_lion
@@ -123,6 +145,7 @@ __all__ = [
     "adversarial_weight_perturbation",
     "aligned_mtl",
     "aligned_mtl_weights",
+    "alignment_angle",
     "backprop",
     "cagrad",
     "cagrad_weights",
@@ -131,6 +154,7 @@ __all__ = [
     "config_weights",
     "conflict_rate",
     "db_mtl",
+    "direct_feedback",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
@@ -138,6 +162,8 @@ __all__ = [
     "ensemble_kalman_step",
     "esam",
     "famo",
+    "feedback_alignment_dense",
+    "feedback_matrices",
     "fisher_sam",
     "forward_gradient",
     "friendly_sam",
@@ -151,6 +177,8 @@ __all__ = [
     "gramian",
     "gsam",
     "guided_forward_gradient",
+    "gumbel_subsample_mask",
+    "gumbel_topk",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
@@ -175,7 +203,15 @@ __all__ = [
     "per_task",
     "privacy_epsilon",
     "private_gradient",
+    "product_feedback_dense",
+    "product_feedback_init",
     "random_loss_weighting",
+    "randomized_dense",
+    "randomized_matmul",
+    "randomized_matmul_variance",
+    "reste",
+    "reste_schedule",
+    "reverse_gradient",
     "rgw",
     "rgw_weights",
     "robust_weight_perturbation",
@@ -187,6 +223,8 @@ __all__ = [
     "shared_only",
     "smooth_domain_adversarial",
     "spsa",
+    "straight_through",
+    "subsample_entropy_penalty",
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",

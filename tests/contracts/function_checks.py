@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from contracts.common import (
+    LOW_PRECISION,
     Fault,
     all_finite,
     call,
@@ -37,6 +38,9 @@ class Function:
     shape: tuple[int, ...] = ()
     shapes: tuple[tuple[int, ...], ...] | None = None
     refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # The arrays among the traced arguments that have a gradient, and whether the result has their dtype.
+    differentiable: tuple[str, ...] = ()
+    keeps_dtype: bool = True
     # Floats among the arguments that must be numbers.
     numbers: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -44,12 +48,19 @@ class Function:
     # A function of Python numbers to a Python number, that runs on the host and is never traced.
     host: bool = False
 
-    def example(self, seed: int = 0) -> dict[str, jax.Array]:
+    def example(self, seed: int = 0) -> dict[str, Any]:
         drawn = self.traced(np.random.default_rng(seed))
-        return dict(drawn) if self.host else {name: jnp.asarray(x) for name, x in drawn.items()}
+        return dict(drawn) if self.host else {name: jax.tree.map(jnp.asarray, x) for name, x in drawn.items()}
 
     def evaluate(self, traced: Mapping[str, Any]) -> Any:
         return self.use(self.function, {**self.static, **traced})
+
+    def gradients(self, traced: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The value, and the pullback of a cotangent that weighs every entry differently."""
+        moving = {name: traced[name] for name in self.differentiable}
+        value, pullback = jax.vjp(lambda moving: self.evaluate({**traced, **moving}), moving)
+        weights = jax.tree.map(lambda x: jnp.linspace(1.0, 2.0, x.size).reshape(x.shape).astype(x.dtype), value)
+        return value, pullback(weights)[0]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,12 +117,31 @@ def check_vmap_equals_loop(case: Function) -> None:
     same(together, apart, "vmap differs from a loop", ulps=256)
 
 
+def check_gradients(case: Function) -> None:
+    """Gradients are finite and have their arguments' dtypes, and so has the value; jit and vmap change nothing."""
+    eager, one = case.gradients(case.example()), jax.jit(case.gradients)
+    all_finite(eager, "gradient")
+    same(one(case.example()), eager, "gradient under jit differs from eager", ulps=256)
+    several = [case.example(seed) for seed in range(2)]
+    together = jax.jit(jax.vmap(case.gradients))(jax.tree.map(lambda *x: jnp.stack(x), *several))
+    apart = jax.tree.map(lambda *x: jnp.stack(x), *map(one, several))
+    same(together, apart, "gradient under vmap differs from a loop", ulps=256)
+    for dtype in LOW_PRECISION:
+        traced = case.example()
+        moving = {name: traced[name] for name in case.differentiable}
+        narrow = jax.tree.map(lambda x, dtype=dtype: x.astype(dtype), moving)
+        value, gradients = jax.eval_shape(case.gradients, {**traced, **narrow})
+        assert {x.dtype for x in jax.tree.leaves(gradients)} == {jnp.dtype(dtype)}, f"{jnp.dtype(dtype)}: {gradients}"
+        expected = dtype if case.keeps_dtype else jnp.float32
+        assert {x.dtype for x in jax.tree.leaves(value)} == {jnp.dtype(expected)}, f"{jnp.dtype(dtype)}: {value}"
+
+
 def check_lowers_for_every_platform(case: Function) -> None:
-    check_lowers_everywhere(case.evaluate, case.example())
+    check_lowers_everywhere(case.gradients if case.differentiable else case.evaluate, case.example())
 
 
 def check_no_host_callback(case: Function) -> None:
-    check_stays_on_device(case.evaluate, case.example())
+    check_stays_on_device(case.gradients if case.differentiable else case.evaluate, case.example())
 
 
 def check_faults_are_named(case: Function) -> None:
@@ -152,6 +182,7 @@ CHECKS: dict[Callable[[Function], None], Callable[[Function], bool]] = {
     check_tracers_are_refused: lambda case: case.host,
     check_jit_equals_eager: lambda case: not case.host,
     check_vmap_equals_loop: lambda case: not case.host,
+    check_gradients: lambda case: bool(case.differentiable),
     check_lowers_for_every_platform: lambda case: not case.host,
     check_no_host_callback: lambda case: not case.host,
     check_faults_are_named: lambda case: bool(case.refused or case.numbers or case.faults),

@@ -49,6 +49,7 @@ PCGRAD = find(every("AGGREGATORS"), "pcgrad")
 DECAY = find(every("FUNCTIONS"), "normalized_weight_decay")
 WEIGHTS = find(every("FUNCTIONS"), "upgrad_weights")
 EPSILON = find(every("FUNCTIONS"), "privacy_epsilon")
+REVERSE = find(every("FUNCTIONS"), "reverse_gradient")
 TRAIN = find(every("TRAIN_STEPS"), "make_train_step")
 
 
@@ -507,6 +508,9 @@ FUNCTIONS = [
     (f.check_tracers_are_refused, broken(EPSILON, deep), "without 'privacy_epsilon'"),
     (f.check_jit_equals_eager, broken(DECAY, float_first), "traced|Tracer"),
     (f.check_vmap_equals_loop, broken(WEIGHTS, after(on_host)), "vmap"),
+    (f.check_gradients, broken(REVERSE, after(lambda x: jnp.abs(x - x) ** 0.5)), "not finite"),
+    (f.check_gradients, broken(REVERSE, after(to_float)), "bfloat16|float16"),
+    (f.check_gradients, broken(REVERSE, after(lambda x: x * on_host(x))), "vmap"),
     (f.check_lowers_for_every_platform, broken(WEIGHTS, after(on_cpu_alone)), "platform"),
     (f.check_no_host_callback, broken(WEIGHTS, after(talkative)), "callback"),
     (f.check_faults_are_named, broken(DECAY, unnamed), "without 'normalized_weight_decay'"),

@@ -51,11 +51,11 @@ def set_by(case):
     """The keywords that a case gives its function: as arguments, hyperparameters, options and so on."""
     known = {*getattr(case, "hyperparameters", {}), *getattr(case, "options", {}), *getattr(case, "switches", {})}
     known |= {*getattr(case, "dtypes", ()), *getattr(case, "static", {}), *getattr(case, "refused", {})}
-    if hasattr(case, "differentiable"):
+    if hasattr(case, "traced"):
+        known |= set(case.traced(np.random.default_rng(0)))
+    elif hasattr(case, "differentiable"):
         known |= set(case.arguments(np.random.default_rng(0), case.batches[0]))
         known |= ({"where"} if case.masked else set()) | ({"axis_name"} if case.coupled else set())
-    elif hasattr(case, "traced"):
-        known |= set(case.traced(np.random.default_rng(0)))
     else:
         known |= set(case.arguments)
     return known

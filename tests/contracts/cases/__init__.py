@@ -14,14 +14,16 @@ from contracts.cases import (
     examples,
     expectations,
     gradients,
+    layers,
     objectives,
     particles,
+    robust_estimation,
     scalarization,
     transformations,
 )
 
-OBJECTIVES = (objectives, scalarization, expectations)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, coordinates, particles)
+OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
+OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, coordinates, particles, layers)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
