@@ -22,6 +22,8 @@ TITLES = {
     "aggregate": "aggregators of task gradients",
     "schedule": "schedules, wherever a number varies with the step",
 }
+# Aggregators of something else than the gradients of tasks of one rank.
+SPECIAL = {"bal_grad", "bloop", "loss_balancer", "m_config", "pareto_guided"}
 # Keywords that the tasks provide, not the user.
 PROVIDED = {"where", "weights", "key", "axis_name"}
 
@@ -29,6 +31,17 @@ PROVIDED = {"where", "weights", "key", "axis_name"}
 def functions_of(kind: str) -> Functions:
     """The public functions of one kind, by name."""
     return _BY_KIND[kind]()
+
+
+def aggregators_of_tasks(tasks: int) -> list[str]:
+    """An expression for every aggregator that can be made for so many tasks without asking anything else."""
+    made = []
+    for name, function in _aggregators().items():
+        parameters = inspect.signature(function).parameters.values()
+        needed = [p.name for p in parameters if p.default is p.empty]
+        if name not in SPECIAL and set(needed) <= {"tasks"}:
+            made.append(f"{name}(tasks={tasks})" if needed else name)
+    return made
 
 
 def kind_of(name: str) -> str | None:
@@ -83,7 +96,12 @@ def _makes_transformation(function: Callable[..., Any]) -> bool:
 
 
 def _gradients() -> Functions:
-    return _public(optimizers.gradients)
+    return {name: f for name, f in _public(optimizers.gradients).items() if _makes_rule(f)}
+
+
+def _makes_rule(function: Callable[..., Any]) -> bool:
+    annotation = str(inspect.signature(function).return_annotation)
+    return "Callable" in annotation or "StatefulRule" in annotation
 
 
 def _aggregators() -> Functions:

@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   %(prog)s --objective softmax_cross_entropy --objective 'poly_loss(epsilon=1.0)' --gradient 'sam(0.1)'
   %(prog)s --optimizer 'chain(clip_by_global_norm(1.0), lion(cosine_decay_schedule(1e-3, 800)))'
   %(prog)s --task multitask --aggregate none,pcgrad,upgrad
+  %(prog)s --task multitask --aggregate all       every aggregator in one table and plot
   %(prog)s --task text --optimizer adamw,optax.adamw --out runs/peers
   %(prog)s --resume                               continue a run that was stopped
 """
@@ -85,7 +86,7 @@ def _train(
     paths = report.save(results, options, task, out)
     console = Console()
     if not console.is_terminal:
-        console = Console(width=max(console.width, 120))
+        console = Console(width=max(console.width, 120 + 14 * len(task.train_metrics)))
     report.print_table(results, options, task, console)
     console.print(f"[dim]{task.about}[/dim]", highlight=False)
     for path in (*paths[-2:], paths[0].parent):
@@ -121,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--objective", action="append", metavar="NAME(...)", help="default: softmax_cross_entropy")
     what.add_argument("--optimizer", action="append", metavar="NAME(...)", help="default: the task's comparison")
     what.add_argument("--gradient", action="append", metavar="NAME(...)", help="default: backprop, or per_task()")
-    what.add_argument("--aggregate", action="append", metavar="NAME(...)", help="none, or an aggregator (multitask)")
+    what.add_argument(
+        "--aggregate", action="append", metavar="NAME(...)", help="none, all, or an aggregator (multitask)"
+    )
     what.add_argument(
         "--learning-rate",
         action="append",

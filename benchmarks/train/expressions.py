@@ -12,6 +12,7 @@ import optax
 from benchmarks.train import catalogue
 from benchmarks.train.catalogue import Functions, is_rule, nearest
 from benchmarks.train.errors import UsageError, one_line
+from optimizers import StatefulRule
 
 ARTICLES = {"objective": "an objective", "optimizer": "an optimizer", "gradient": "a gradient rule"}
 ARTICLES |= {"aggregate": "an aggregator", "schedule": "a schedule"}
@@ -71,9 +72,9 @@ def objective(text: str) -> "functools.partial[jax.Array]":
     return functools.partial(function, **keywords)
 
 
-def gradient_rule(text: str) -> Callable[..., Any]:
+def gradient_rule(text: str) -> Callable[..., Any] | StatefulRule:
     """The gradient rule that an expression names."""
-    return _build(text, _scope("gradient"), callable)
+    return _build(text, _scope("gradient"), lambda value: callable(value) or isinstance(value, StatefulRule))
 
 
 def aggregator(text: str) -> optax.GradientTransformation:

@@ -9,14 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from benchmarks.train import expressions
+from benchmarks.train import catalogue, expressions
 from benchmarks.train.errors import UsageError
 from benchmarks.train.tasks.common import Task
-from optimizers import backprop
+from optimizers import StatefulRule, backprop
 
 # Sign momentum moves every weight by the whole learning rate, plain descent by a gradient far below 1.
 RATE_OF = {"lion": 1 / 3, "sign_sgd": 1 / 3, "sgd": 30.0, "sgdw": 30.0}
-NONE = "none"
+NONE, ALL = "none", "all"
+# Gradient rules of a vector of task losses, and those among them that give a gradient a task.
+STACKING = {"per_task"}
+OF_LOSSES = STACKING | {"dwa", "famo", "jacobian_descent", "random_loss_weighting"}
 
 
 class Options(NamedTuple):
@@ -48,12 +51,21 @@ class Entry(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The four pieces that an entry names, built."""
+    """The four pieces that an entry names, built.
+
+    Attributes:
+        objective: of predictions and labels.
+        gradient: the gradient rule, stateful or not.
+        transformation: the aggregator, if there is one, and the optimizer.
+        apart: whether the gradient rule takes the tasks' losses apart, as a vector.
+        stacked: whether it gives a gradient a task.
+    """
 
     objective: "partial[jax.Array]"
-    gradient: Callable[..., Any]
+    gradient: Callable[..., Any] | StatefulRule
     transformation: optax.GradientTransformation
     apart: bool
+    stacked: bool
 
 
 def entries(options: Options, task: Task) -> list[Entry]:
@@ -62,9 +74,8 @@ def entries(options: Options, task: Task) -> list[Entry]:
     chosen = [dict.fromkeys(("objective", "optimizer", "gradient", "aggregate"))]
     if not any(named):
         chosen = [dict(pieces) for pieces in task.defaults.entries]
-    pieces_of = itertools.product(
-        chosen, *((values or (None,)) for values in (*named[:1], *named[2:], named[1], options.learning_rate))
-    )
+    compared = (options.objective, options.gradient, _aggregates(options, task), options.optimizer)
+    pieces_of = itertools.product(chosen, *((values or (None,)) for values in (*compared, options.learning_rate)))
     found: dict[tuple[str | None, ...], None] = {}
     for pieces, objective, gradient, aggregate, optimizer, rate in pieces_of:
         aggregate = aggregate or pieces.get("aggregate") or NONE
@@ -72,6 +83,14 @@ def entries(options: Options, task: Task) -> list[Entry]:
         optimizer = optimizer or pieces.get("optimizer") or "adamw"
         found[objective or "softmax_cross_entropy", optimizer, gradient, aggregate, rate] = None
     return [_entry(number, key, list(found)) for number, key in enumerate(found)]
+
+
+def _aggregates(options: Options, task: Task) -> tuple[str, ...] | None:
+    """The aggregators asked for, with `all` written out."""
+    if options.aggregate is None:
+        return None
+    every = (NONE, *catalogue.aggregators_of_tasks(task.losses))
+    return tuple(name for given in options.aggregate for name in (every if given == ALL else (given,)))
 
 
 def _entry(number: int, key: tuple[Any, ...], keys: list[tuple[Any, ...]]) -> Entry:
@@ -91,12 +110,13 @@ def _entry(number: int, key: tuple[Any, ...], keys: list[tuple[Any, ...]]) -> En
 
 def build(entry: Entry, options: Options, task: Task) -> Parts:
     """The objects that an entry names, checked against each other."""
-    apart = "per_task" in expressions.names_in(entry.gradient)
+    names = expressions.names_in(entry.gradient)
+    apart, stacked = not names.isdisjoint(OF_LOSSES), not names.isdisjoint(STACKING)
     if apart and task.losses == 1:
         raise UsageError(f"--gradient: {entry.gradient} needs several losses; {task.name} has one (--task multitask)")
-    if entry.aggregate != NONE and not apart:
+    if entry.aggregate != NONE and not stacked:
         raise UsageError(f"--aggregate: {entry.aggregate} needs one gradient a task; {entry.gradient} gives one in all")
-    if apart and entry.aggregate == NONE:
+    if stacked and entry.aggregate == NONE:
         raise UsageError(f"--gradient: {entry.gradient} gives a gradient a task; name what joins them with --aggregate")
     rates = LearningRates(entry.learning_rate, options.steps, task.defaults.learning_rate)
     transformation = expressions.optimizer(entry.optimizer, rates)
@@ -105,7 +125,7 @@ def build(entry: Entry, options: Options, task: Task) -> Parts:
     if entry.aggregate != NONE:
         transformation = optax.chain(expressions.aggregator(entry.aggregate), transformation)
     rule = backprop if entry.gradient == "backprop" else expressions.gradient_rule(entry.gradient)
-    return Parts(expressions.objective(entry.objective), rule, transformation, apart)
+    return Parts(expressions.objective(entry.objective), rule, transformation, apart, stacked)
 
 
 class LearningRates:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from benchmarks.train.errors import UsageError, one_line
 from benchmarks.train.plan import Entry, Options, Parts
 from benchmarks.train.tasks.common import Arrays, Task
-from optimizers import TrainState, make_train_step
+from optimizers import TrainState, conflict_rate, gramian, make_train_step
 
 States = TrainState
+CONFLICT_RATE = "conflict_rate"
 
 
 class Program(NamedTuple):
@@ -78,7 +79,9 @@ def _draft(parts: Parts, options: Options, task: Task) -> Draft:
 
 def _create(seed: jax.Array, parts: Parts, task: Task) -> TrainState:
     state_key, params_key = jax.random.split(jax.random.key(seed))
-    return TrainState.create(params=task.init(params_key), tx=parts.transformation, key=state_key)
+    return TrainState.create(
+        params=task.init(params_key), tx=parts.transformation, key=state_key, gradient=parts.gradient
+    )
 
 
 def _chunk(parts: Parts, options: Options, task: Task) -> Callable[..., tuple[TrainState, Arrays]]:
@@ -88,7 +91,10 @@ def _chunk(parts: Parts, options: Options, task: Task) -> Callable[..., tuple[Tr
     depends on the seed and the number of the step alone, so that a resumed run repeats it.
     """
     train_step = make_train_step(
-        task.loss(parts.objective, parts.apart), parts.transformation, gradient=parts.gradient, donate=False
+        task.loss(parts.objective, parts.apart),
+        parts.transformation,
+        gradient=_with_conflict_rate(parts.gradient) if parts.stacked else parts.gradient,
+        donate=False,
     )
 
     def one_step(seed: jax.Array, state: TrainState, train: Arrays) -> tuple[TrainState, Arrays]:
@@ -108,6 +114,22 @@ def _chunk(parts: Parts, options: Options, task: Task) -> Callable[..., tuple[Tr
         return state, jax.tree.map(lambda total: total / count, totals)
 
     return chunk
+
+
+def _with_conflict_rate(rule: Any) -> Callable[..., Any]:
+    """The rule of stacked gradients with one more metric: the share of the pairs of tasks that conflict."""
+
+    def measured(loss_fn: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
+        value_and_grad = rule(loss_fn, has_aux)
+
+        def value_and_measured(*args: Any, **kwargs: Any) -> Any:
+            (value, (metrics, model_state)), gradients = value_and_grad(*args, **kwargs)
+            rate = conflict_rate(gramian(gradients))
+            return (value, (metrics | {CONFLICT_RATE: rate}, model_state)), gradients
+
+        return value_and_measured
+
+    return measured
 
 
 def parameter_count(shapes: States) -> int:

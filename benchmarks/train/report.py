@@ -23,7 +23,9 @@ from benchmarks.train.tasks.common import Metric, Task
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A7A00", "#000000")
-LINES = ("-", "--", ":")
+LINES = ("-", "--", ":", "-.")
+TRAINING_LOSS = Metric("loss", "training loss", 1.0, 4, "", higher_is_better=False)
+MAX_COLUMNS = 4
 
 
 class ProgressBar:
@@ -83,13 +85,15 @@ def print_table(results: list[Result], options: Options, task: Task, console: Co
     table.add_column("entry", no_wrap=True)
     for metric in task.metrics:
         table.add_column(metric.title, justify="right")
-    for title in ("train loss", "steps/s", "compile s"):
+    for title in (*(m.title for m in task.train_metrics), "train loss", "ms/step", "compile s"):
         table.add_column(title, justify="right")
     best = _best(results, task.metrics[0])
     for result in results:
         cells = [_mean_and_deviation(metric, result.curves[TEST + metric.name][-1]) for metric in task.metrics]
+        curves = [(metric, result.curves.get(TRAIN + metric.name)) for metric in task.train_metrics]
+        cells += ["" if curve is None else _shown(metric, float(curve[-1].mean())) for metric, curve in curves]
         numbers = [f"{result.curves[TRAIN + 'loss'][-1].mean():.4f}"]
-        numbers += [f"{result.steps_per_second:.1f}", f"{result.compile_seconds:.1f}"]
+        numbers += [f"{1e3 / result.steps_per_second:.2f}", f"{result.compile_seconds:.1f}"]
         style = "bold green" if result is best and len(results) > 1 else ""
         table.add_row(result.entry.label, *cells, *numbers, style=style)
     console.print(table)
@@ -147,15 +151,21 @@ def _numbers(result: Result) -> dict[str, Any]:
 
 
 def draw(results: list[Result], options: Options, task: Task) -> bytes:
-    """The curves as PNG: a panel a test metric and one for the training loss; lines are means, bands span the seeds."""
+    """The curves as PNG: a panel a metric, test before training; lines are means, bands span the seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = [*task.metrics, None]
-    figure = Figure(figsize=(4.6 * len(panels), 4.4), dpi=150, layout="constrained")
+    panels = [(TEST, metric) for metric in task.metrics]
+    panels += [(TRAIN, metric) for metric in (TRAINING_LOSS, *task.train_metrics)]
+    columns = min(len(panels), MAX_COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.6 * columns, 4.0 * rows + 0.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, metric in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        _draw_panel(axes, results, metric)
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (group, metric) in zip(places, panels):
+        _draw_panel(axes, results, group, metric)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
     seeds = f"{options.seeds} seed{'s' * (options.seeds > 1)}"
@@ -168,30 +178,30 @@ def draw(results: list[Result], options: Options, task: Task) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_panel(axes: Any, results: list[Result], metric: Metric | None) -> None:
-    name = TRAIN + "loss" if metric is None else TEST + metric.name
-    scale = 1.0 if metric is None else metric.scale
+def _draw_panel(axes: Any, results: list[Result], group: str, metric: Metric) -> None:
+    everything = []
     for number, result in enumerate(results):
-        values = np.asarray(result.curves[name], float) * scale
+        points = (len(result.steps), 1)  # a run without the metric gets its line in the legend alone
+        values = np.asarray(result.curves.get(group + metric.name, np.full(points, np.nan)), float) * metric.scale
+        everything.append(values.ravel())
         style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number // len(COLOURS) % len(LINES)]}
         axes.plot(result.steps, values.mean(axis=1), label=result.entry.label, linewidth=1.8, **style)
         axes.fill_between(
             result.steps, values.min(axis=1), values.max(axis=1), color=style["color"], alpha=0.15, linewidth=0
         )
-    title = "training loss" if metric is None else metric.title
-    axes.set_title(title + (f" ({metric.unit})" if metric and metric.unit else ""), fontsize="medium", loc="left")
+    axes.set_title(metric.title + (f" ({metric.unit})" if metric.unit else ""), fontsize="medium", loc="left")
     axes.set_xlabel("step")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    everything = np.concatenate([np.ravel(result.curves[name]) for result in results]) * scale
-    _set_range(axes, everything[np.isfinite(everything)], metric)
+    seen = np.concatenate(everything)
+    _set_range(axes, seen[np.isfinite(seen)], metric)
 
 
-def _set_range(axes: Any, values: np.ndarray, metric: Metric | None) -> None:
+def _set_range(axes: Any, values: np.ndarray, metric: Metric) -> None:
     """Losses on a logarithmic axis; where higher is better, the early climb is cut, to tell the ends apart."""
     if not values.size:
         return
-    if metric is None or not metric.higher_is_better:
+    if not metric.higher_is_better:
         if values.min() > 0 and values.max() > 3 * values.min():
             axes.set_yscale("log")
         return

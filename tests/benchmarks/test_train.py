@@ -103,7 +103,7 @@ def test_digits_learns_and_saves_everything(tmp_path, capsys):
     assert main([*argv.split(), "--out", str(out)]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""  # no progress bar where there is no terminal
-    assert all(word in shown.out for word in ("test accuracy", "±", "steps/s", "compile s", "adamw"))
+    assert all(word in shown.out for word in ("test accuracy", "±", "ms/step", "compile s", "adamw"))
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     (entry,) = results(out)["entries"]
     assert entry["final"]["test/accuracy"]["mean"] > 0.95
@@ -148,10 +148,19 @@ def test_multitask_learns_three_tasks_with_surgery(tmp_path):
     assert main([*argv.split(), "--out", str(tmp_path)]) == 0
     (entry,) = results(tmp_path)["entries"]
     assert entry["gradient"] == "per_task()"
+    assert 0.0 < entry["final"]["train/conflict_rate"]["mean"] < 1.0
     assert entry["final"]["test/accuracy"]["mean"] > 0.88
     assert entry["final"]["test/parity_accuracy"]["mean"] > 0.88
     # The mean training image is wrong by 0.27 a pixel.
     assert entry["final"]["test/reconstruction_error"]["mean"] < 0.25
+
+
+def test_rules_of_several_losses_and_with_a_state_train(tmp_path):
+    argv = "--task multitask --gradient famo(3) --seeds 1 --steps 2 --evaluate-every 2 --batch 16"
+    assert main([*argv.split(), "--out", str(tmp_path)]) == 0
+    (entry,) = results(tmp_path)["entries"]
+    assert "train/conflict_rate" not in entry["final"]  # there is one gradient, not one a task
+    assert entry["final"]["train/parity_loss"]["mean"] > 0
 
 
 @pytest.mark.parametrize(

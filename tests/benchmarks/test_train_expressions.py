@@ -1,5 +1,7 @@
 """Expressions on the command line: what they build, and what they refuse, in one line."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -116,12 +118,27 @@ def test_learning_rates_fill_in_what_an_optimizer_leaves_out():
     np.testing.assert_allclose(own(0), 1e-3, rtol=1e-6)
 
 
-def test_every_public_name_has_a_kind():
+def test_all_aggregators_are_the_public_ones():
+    made = catalogue.aggregators_of_tasks(3)
+    assert {"pcgrad", "upgrad", "mgda", "graddrop", "gradnorm(tasks=3)", "moco(tasks=3)"} <= set(made)
+    asking = {"shared_only", "trimmed_mean"}  # for a path predicate, for how many to trim
+    public = set(catalogue.functions_of("aggregate")) - asking - catalogue.SPECIAL
+    assert {text.partition("(")[0] for text in made} == public
+    for text in made:
+        expressions.aggregator(text)
+
+
+def parameters_of(package, name):
+    return inspect.signature(getattr(package, name)).parameters
+
+
+def test_every_public_name_that_trains_a_model_has_a_kind():
     import objectives
     import optimizers
 
-    helpers = {"reduce_mean", "reduce_sum", "harmonic_logits", "cross_correlation_matrix", "barlow_twins_loss"}
     shown = {name for kind in catalogue.KINDS for name in catalogue.functions_of(kind)}
-    assert set(objectives.__all__) - shown <= helpers
+    supervised = {name for name in objectives.__all__ if {"labels", "targets"} & set(parameters_of(objectives, name))}
+    assert supervised <= shown
+    assert {"softmax_cross_entropy", "arcface_loss", "dice_loss", "huber_loss"} <= supervised
     assert {"adamw", "ademamix", "lion", "sam", "per_task", "pcgrad", "upgrad", "clip_by_global_norm"} <= shown
     assert shown - {"chain"} - set(objectives.__all__) - set(optimizers.__all__) <= set(dir(optax.schedules))

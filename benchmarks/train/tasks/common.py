@@ -56,6 +56,7 @@ class Task(NamedTuple):
         loss: (objective, whether the tasks' losses stay apart) -> `loss_fn(params, batch, key)`.
         evaluate: (objective, params, test arrays) -> test metrics, the first the one that matters.
         metrics: how these are shown, in order.
+        train_metrics: how the table shows those of the loss function, and of the gradients where a run has them.
         defaults: what is done when nothing is asked for.
         examples: how many training examples there are; the largest batch.
         losses: how many losses it has.
@@ -73,6 +74,7 @@ class Task(NamedTuple):
     defaults: Defaults
     examples: int
     losses: int = 1
+    train_metrics: tuple[Metric, ...] = ()
 
     def digest(self) -> str:
         """SHA-256 of all data: two runs with the same digest saw the same."""

@@ -25,6 +25,11 @@ from objectives import softmax_cross_entropy
 
 PARITY = Metric("parity_accuracy", "parity accuracy", 100.0, 2, "%", higher_is_better=True)
 RECONSTRUCTION = Metric("reconstruction_error", "reconstruction RMSE", 1.0, 4, "", higher_is_better=False)
+LOSSES = ("class_loss", "parity_loss", "reconstruction_loss")
+TRAINING = (
+    *(Metric(name, name.replace("_", " "), 1.0, 4, "", higher_is_better=False) for name in LOSSES),
+    Metric("conflict_rate", "conflicts", 100.0, 0, "%", higher_is_better=False),
+)
 ENTRIES = ({"aggregate": "none"}, {"aggregate": "pcgrad"}, {"aggregate": "upgrad"})
 
 
@@ -44,7 +49,8 @@ def load() -> Task:
         metrics=(ACCURACY, PARITY, RECONSTRUCTION),
         defaults=Defaults(seeds=3, steps=800, batch=128, learning_rate=3e-3, entries=ENTRIES),
         examples=len(train["label"]),
-        losses=3,
+        losses=len(LOSSES),
+        train_metrics=TRAINING,
     )
 
 
@@ -71,8 +77,7 @@ def _loss(network: Network, objective: Objective, apart: bool) -> LossFn:
                 jnp.mean((pixels - images) ** 2),
             ]
         )
-        names = ("class_loss", "parity_loss", "reconstruction_loss")
-        return losses if apart else jnp.mean(losses), dict(zip(names, losses))
+        return losses if apart else jnp.mean(losses), dict(zip(LOSSES, losses))
 
     return loss_fn
 
