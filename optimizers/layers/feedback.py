@@ -219,7 +219,7 @@ def product_feedback_dense(
         [0.5, 1.0, 0.0, 2.0]
 
     Source:
-        Li, Benna, "Deep Learning without Weight Symmetry", 2024.
+        Ji-An, Benna, "Deep Learning without Weight Symmetry", 2024.
     """
     name = "product_feedback_dense"
     x, w, b = dense_inputs(name, x, w, b)
@@ -314,7 +314,7 @@ def product_feedback_init(
         ((3, 6), (6, 5))
 
     Source:
-        Li, Benna, "Deep Learning without Weight Symmetry", 2024, and its authors' code.
+        Ji-An, Benna, "Deep Learning without Weight Symmetry", 2024, and its authors' code.
     """
     name = "product_feedback_init"
     inputs = check_positive_integer(name, "in_features", in_features)

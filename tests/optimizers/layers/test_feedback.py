@@ -25,6 +25,11 @@ def pullback(function, cotangent, *arguments):
     return value, pull(jnp.asarray(cotangent, value.dtype))
 
 
+def close(actual, expected):
+    """To the rounding of sums of a few float32 numbers near 1, whose order is the compiler's."""
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=4e-6)
+
+
 def dense(x, w, b):
     return x @ w + b
 
@@ -66,11 +71,11 @@ def test_transposed_weights_are_backpropagation_for_batches_of_any_rank(batch):
     x, w, b, cotangent = draw((*batch, 3), (3, 5), (5,), (*batch, 5))
     expected = pullback(dense, cotangent, x, w, b)
     y, (dx, dw, _, db) = pullback(feedback_alignment_dense, cotangent, x, w, w.T, b)
-    jax.tree.map(np.testing.assert_array_equal, (y, (dx, dw, db)), expected)
+    jax.tree.map(close, (y, (dx, dw, db)), expected)
     fixed = jnp.eye(5)
     y, (dx, dw, _, dlearned, db) = pullback(product_feedback_dense, cotangent, x, w, fixed, w.T, b)
-    jax.tree.map(np.testing.assert_array_equal, (y, (dx, dw, db)), expected)
-    np.testing.assert_allclose(dlearned, dw.T, rtol=1e-5, atol=1e-6)  # Kolen and Pollack's rule
+    jax.tree.map(close, (y, (dx, dw, db)), expected)
+    close(dlearned, dw.T)  # Kolen and Pollack's rule
 
 
 def test_a_linear_network_with_the_transposed_weights_is_backpropagation():
@@ -82,11 +87,11 @@ def test_a_linear_network_with_the_transposed_weights_is_backpropagation():
 
     _, (d1, d2, _) = pullback(network, cotangent, w1, w2, w2.T)
     _, (e1, e2) = pullback(lambda w1, w2: x @ w1 @ w2, cotangent, w1, w2)
-    np.testing.assert_array_equal(d1, e1)
-    np.testing.assert_array_equal(d2, e2)
+    close(d1, e1)
+    close(d2, e2)
     _, (o1, o2, _) = pullback(network, cotangent, w1, w2, -3 * w2.T)
     np.testing.assert_allclose(o1, -3 * e1, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(o2, e2)  # the last layer's gradient is exact whatever the matrix
+    close(o2, e2)  # the last layer's gradient is exact whatever the matrix
 
 
 def test_hidden_axes_of_features_count_as_one():

@@ -33,7 +33,7 @@ def test_all_but_the_weights_gradient_is_exact_and_that_is_the_randomised_produc
     y, (dx, dw, db) = jax.jit(lambda *a: pullback(layer, *a))(g, x, w, b)
     exact, (ex, ew, eb) = jax.jit(lambda *a: pullback(lambda x, w, b: x @ w + b, *a))(g, x, w, b)
     for ours, plain in ((y, exact), (dx, ex), (db, eb)):
-        np.testing.assert_array_equal(ours, plain)
+        np.testing.assert_allclose(ours, plain, rtol=2e-6, atol=4e-6)  # sums of a few numbers near 1
     assert np.abs(dw - ew).max() > 0.1
     same_draw = randomized_matmul(x, g, KEY, sketch_size=4, sketch=sketch)  # drawn anew from the key, not under jit
     np.testing.assert_allclose(dw, same_draw, rtol=1e-5, atol=1e-5)
