@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from optimizers._checks import check_callable, check_positive_integer, check_range
 from optimizers._trees import PyTree, add_scaled, global_norm, wide
+from optimizers.gradients._losses import losses_of_examples
 from optimizers.gradients._perturbation import ScalarOrSchedule, ascend, at_step, perturbing_rule
-from optimizers.gradients._vector import losses_of_examples
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad, backprop
 
 

@@ -18,6 +18,7 @@ from optimizers._checks import check_callable, check_positive_integer, check_ran
 from optimizers._keys import key_of_rule
 from optimizers._trees import PyTree, wide
 from optimizers.aggregation.rgw import rgw_weights
+from optimizers.gradients._losses import losses_of_tasks
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad, backprop
 from optimizers.gradients.stateful import StatefulRule
 
@@ -239,7 +240,7 @@ def _balanced(
         def value_and_grad(
             params: PyTree, *args: Any, state: Any, step: Any = None, **kwargs: Any
         ) -> tuple[Any, Any, Any]:
-            dtype, tasks = state[0].dtype, state[0].shape
+            dtype, tasks = state[0].dtype, state[0].shape[0]
             weighted = _weighted(
                 function, loss_fn, has_aux, lambda losses: weigh(losses.astype(dtype), state)[0], tasks
             )
@@ -257,17 +258,14 @@ def _weighted(
     loss_fn: LossFn,
     has_aux: bool,
     weigh: Callable[[Array], Array],
-    shape: tuple[int, ...] | None = None,
+    tasks: int | None = None,
 ) -> LossFn:
     """`loss_fn` as one number with auxiliary data `(losses, aux)`; the weights are constants to the gradient."""
 
+    losses_and_aux = losses_of_tasks(function, loss_fn, has_aux, tasks)
+
     def loss_and_aux(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Array, Any]]:
-        losses, aux = loss_fn(params, *args, **kwargs) if has_aux else (loss_fn(params, *args, **kwargs), None)
-        if jnp.ndim(losses) != 1 or (shape is not None and losses.shape != shape):
-            raise ValueError(
-                f"{function}: loss_fn must return the losses of the tasks as a vector "
-                f"{'[T]' if shape is None else list(shape)}, got shape {list(jnp.shape(losses))}"
-            )
+        losses, aux = losses_and_aux(params, *args, **kwargs)
         weights = weigh(jax.lax.stop_gradient(wide(losses)))
         return jnp.sum(weights * wide(losses)), (losses, aux)
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from optimizers._checks import check_callable, check_range, concrete
 from optimizers._keys import key_of_rule
 from optimizers._trees import PyTree, add_scaled
+from optimizers.gradients._losses import losses_of_examples, losses_of_terms
 from optimizers.gradients._perturbation import ScalarOrSchedule, ascend, at_step
-from optimizers.gradients._vector import losses_of_examples, losses_of_terms
 from optimizers.gradients.backprop import GradientRule, LossFn, ValueAndGrad, backprop
 
 

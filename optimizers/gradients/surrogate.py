@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from optimizers._checks import check_callable, check_range
 from optimizers._trees import PyTree, wide
+from optimizers.gradients._losses import losses_of_terms
 from optimizers.gradients._perturbation import ScalarOrSchedule, at_step
-from optimizers.gradients._vector import losses_of_terms
 from optimizers.gradients.backprop import GradientRule, LossFn, backprop
 from optimizers.gradients.stateful import StatefulRule
 

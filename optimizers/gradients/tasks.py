@@ -29,7 +29,8 @@ def per_task(*, sequential: bool = False, shared: Callable[[str], bool] | None =
 
     Args:
         sequential: pull back one task after the other (`jax.lax.map`) instead of all at once (`jax.vmap`): the
-            backward pass then needs the memory of one task, not of T, and usually more time.
+            backward pass then needs the memory of one task, not of T. On accelerators that takes more time; on CPU
+            less, once the model has some hundred thousand parameters.
         shared: which leaves get one gradient a task, a function of the leaf's path, its keys joined by slashes:
             `lambda path: path.startswith("trunk/")`. All of them by default.
 

@@ -115,7 +115,7 @@ def test_a_nan_among_the_losses_shows(make):
 @each_rule
 def test_losses_that_are_no_vector_of_the_tasks_are_refused(make):
     args = (PARAMS, BATCH, jax.random.key(0))
-    with pytest.raises(ValueError, match=r"loss_fn must return the losses of the tasks as a vector .*got shape \[\]"):
+    with pytest.raises(ValueError, match=r"loss_fn must return the losses of the tasks as a vector .*got shape \(\)"):
         stateless(make(2))(lambda *args: two_losses(*args).sum())(*args)
     if make in (famo, dwa):
         with pytest.raises(ValueError, match=rf"{make.__name__}: .*vector \[3\], got shape \[2\]"):
