@@ -14,47 +14,92 @@
 | `imtl_g.py` | `imtl_g`, `imtl_g_weights`: one angle with every gradient, and weights of sum 1 |
 | `config.py` | `config`, `config_weights`: one angle with every gradient, and their joint length |
 | `aligned_mtl.py` | `aligned_mtl`, `aligned_mtl_weights`: gradients made orthogonal and of one length, and averaged |
+| `nash_mtl.py` | `nash_mtl`, `nash_mtl_weights`: Nash's solution of the tasks' bargain over the update |
+| `fairgrad.py` | `fairgrad`, `fairgrad_weights`: the update whose gains are alpha-fair to the tasks |
+| `pcd.py` | `pcd`, `pcd_weights`: the first task's gradient, with a share of progress for every other task |
+| `bloop.py` | `bloop`: auxiliary gradients made orthogonal to a moving average of the main one |
+| `krum.py` | `krum`, `krum_weights`: the gradient, or the mean of several, nearest to its neighbours |
+| `excess_mtl.py` | `excess_mtl`: weights that grow with the tasks' excess risks |
+| `modo.py` | `modo`, `modo_weights`: one step an update towards the weights of `mgda` |
+| `sdmgrad.py` | `sdmgrad`, `sdmgrad_weights`: near the mean, an update for the worst-off task, by projected steps |
+| `cr_mogm.py` | `cr_mogm`: another weighting's weights, averaged over the updates |
+| `m_config.py` | `m_config`: `config` of momenta, for steps that differentiate one loss each |
 | `linear.py` | `mean_tasks`, `sum_tasks`: fixed weights |
 | `rgw.py` | `rgw`, `rgw_weights`: random weights |
+| `_bargaining.py` | the equation of `nash_mtl` and `fairgrad` |
+| `_carried.py` | aggregators that carry a number per task in their state |
 | `_dual_cone.py` | `dual_cone_projection_weights`: the projection onto the dual cone, an exact quadratic program |
 | `_complementarity.py` | linear complementarity problems, which the quadratic programs come down to |
 | `_spectrum.py` | eigenvalues of a Gramian, and which of them are 0 |
-| `_gramian.py` | the Gramian of a tree, the weighted sum of its tasks, and a transformation from a weighting |
+| `_gramian.py` | the Gramian of a tree, `cross_gramian` of two, weighted sums, a transformation from a weighting |
 """
 
+from optimizers.aggregation._carried import TaskState
 from optimizers.aggregation._dual_cone import dual_cone_projection_weights
+from optimizers.aggregation._gramian import cross_gramian
 from optimizers.aggregation.aligned_mtl import aligned_mtl, aligned_mtl_weights
+from optimizers.aggregation.bloop import BloopState, bloop
 from optimizers.aggregation.cagrad import cagrad, cagrad_weights
 from optimizers.aggregation.config import config, config_weights
+from optimizers.aggregation.cr_mogm import cr_mogm
 from optimizers.aggregation.dualproj import dualproj, dualproj_weights
+from optimizers.aggregation.excess_mtl import ExcessMTLState, excess_mtl
+from optimizers.aggregation.fairgrad import fairgrad, fairgrad_weights
 from optimizers.aggregation.imtl_g import imtl_g, imtl_g_weights
+from optimizers.aggregation.krum import krum, krum_weights
 from optimizers.aggregation.linear import mean_tasks, sum_tasks
+from optimizers.aggregation.m_config import MConFIGState, m_config
 from optimizers.aggregation.mgda import mgda, mgda_weights
+from optimizers.aggregation.modo import modo, modo_weights
+from optimizers.aggregation.nash_mtl import nash_mtl, nash_mtl_weights
+from optimizers.aggregation.pcd import pcd, pcd_weights
 from optimizers.aggregation.pcgrad import PCGradState, pcgrad, pcgrad_weights
 from optimizers.aggregation.rgw import RGWState, rgw, rgw_weights
+from optimizers.aggregation.sdmgrad import sdmgrad, sdmgrad_weights
 from optimizers.aggregation.upgrad import upgrad, upgrad_weights
 
 __all__ = [
+    "BloopState",
+    "ExcessMTLState",
+    "MConFIGState",
     "PCGradState",
     "RGWState",
+    "TaskState",
     "aligned_mtl",
     "aligned_mtl_weights",
+    "bloop",
     "cagrad",
     "cagrad_weights",
     "config",
     "config_weights",
+    "cr_mogm",
+    "cross_gramian",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
+    "excess_mtl",
+    "fairgrad",
+    "fairgrad_weights",
     "imtl_g",
     "imtl_g_weights",
+    "krum",
+    "krum_weights",
+    "m_config",
     "mean_tasks",
     "mgda",
     "mgda_weights",
+    "modo",
+    "modo_weights",
+    "nash_mtl",
+    "nash_mtl_weights",
+    "pcd",
+    "pcd_weights",
     "pcgrad",
     "pcgrad_weights",
     "rgw",
     "rgw_weights",
+    "sdmgrad",
+    "sdmgrad_weights",
     "sum_tasks",
     "upgrad",
     "upgrad_weights",

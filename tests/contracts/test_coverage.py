@@ -56,7 +56,7 @@ def set_by(case):
     elif hasattr(case, "traced"):
         known |= set(case.traced(np.random.default_rng(0)))
     else:
-        known |= set(case.arguments)
+        known |= {*case.arguments, *(["tasks"] if getattr(case, "counts", False) else [])}
     return known
 
 

@@ -7,10 +7,10 @@ A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES
 from types import ModuleType
 from typing import Any
 
-from contracts.cases import aggregation, gradients, objectives, transformations
+from contracts.cases import aggregation, gradients, gramian, objectives, transformations
 
 OBJECTIVES = (objectives,)
-OPTIMIZERS = (transformations, gradients, aggregation)
+OPTIMIZERS = (transformations, gradients, aggregation, gramian)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:

@@ -18,18 +18,31 @@ from optimizers import aggregation
 @dataclass(frozen=True, kw_only=True)
 class Aggregator:
     make: Callable
-    exact: Callable  # gramian -> weights, with as little regularization as the method allows
+    counts: bool = False  # it takes the number of tasks
+    # gramian -> weights, with as little regularization as the method allows; None: the first update itself
+    exact: Callable | None = None
     agreeing: Callable | None = (
         None  # T -> the aggregate of gradients that do not conflict, as a multiple of their mean
     )
     equal: Callable  # T -> that of equal gradients
-    vanishing: Callable = lambda tasks: 1  # T -> that of gradients whose squares vanish
+    vanishing: Callable = lambda tasks: 1  # T -> that of gradients whose squares vanish, or T of them
     alone: float = 1.0  # the multiple of a single gradient
+    opposite: float = 0.0  # the multiple of the first of two that are opposite
     beside_zero: tuple[float, float]  # the aggregate of (0, 0), (1, 0) and (-1, 1)
     non_conflicting_tasks: int = 99  # up to so many tasks the aggregate conflicts with none
     permutation_tasks: int = 99  # up to so many tasks their order does not matter (beyond, only on average)
+    roles: bool = False  # the order says which task is which, so that it matters
+    fewest: int = 1  # tasks that it needs
     linear: bool = True  # linear under scaling of the gradients
+    degree: float | None = 1.0  # of homogeneity in all gradients together; a multiple above is of |g|^(degree - 1) g
+    # What makes the aggregate 0: "weak", that a convex combination of the gradients is; "strong", that one of positive
+    # weights is, and nothing less; None, not even that does always.
+    zero_at: str | None = None
     spreads_nan: bool = True  # to every entry
+    squares_all: bool = True  # a gradient whose square overflows gives NaN
+
+    def made(self, tasks):
+        return self.make(tasks) if self.counts else self.make()
 
 
 AGGREGATORS = {
@@ -49,6 +62,7 @@ AGGREGATORS = {
         agreeing=lambda tasks: 1,
         equal=lambda tasks: 1,
         beside_zero=(0.5 / 3, 0.5),
+        zero_at="strong",
     ),
     "dualproj": Aggregator(
         make=aggregation.dualproj,
@@ -57,6 +71,7 @@ AGGREGATORS = {
         equal=lambda tasks: 1,
         beside_zero=(0.0, 1 / 3),
         linear=False,
+        zero_at="strong",
     ),
     "mgda": Aggregator(
         make=aggregation.mgda,
@@ -64,6 +79,7 @@ AGGREGATORS = {
         equal=lambda tasks: 1,
         beside_zero=(0.0, 0.0),
         linear=False,
+        zero_at="weak",
     ),
     "cagrad": Aggregator(
         make=aggregation.cagrad,
@@ -97,6 +113,87 @@ AGGREGATORS = {
         non_conflicting_tasks=1,
         linear=False,
     ),
+    "nash_mtl": Aggregator(
+        make=aggregation.nash_mtl,
+        equal=lambda tasks: 1,
+        vanishing=lambda tasks: 0,
+        beside_zero=(0.0, 0.0),
+        linear=False,
+        degree=0.0,
+        zero_at="weak",
+    ),
+    "fairgrad": Aggregator(
+        make=lambda: aggregation.fairgrad(2.0),
+        equal=lambda tasks: tasks ** (1 / 3),
+        vanishing=lambda tasks: 0,
+        beside_zero=(0.0, 0.0),
+        linear=False,
+        degree=-1 / 3,
+        zero_at="weak",
+    ),
+    "pcd": Aggregator(
+        make=aggregation.pcd,
+        counts=True,
+        equal=lambda tasks: 1,
+        opposite=-1.0,
+        vanishing=lambda tasks: 0,
+        beside_zero=(0.0, 0.0),
+        non_conflicting_tasks=1,
+        permutation_tasks=1,
+        roles=True,
+    ),
+    "bloop": Aggregator(
+        make=aggregation.bloop,
+        equal=lambda tasks: 1,
+        opposite=1.0,
+        vanishing=lambda tasks: [2.0, 0.2],
+        beside_zero=(0.0, 0.1),
+        non_conflicting_tasks=1,
+        permutation_tasks=1,
+        roles=True,
+        squares_all=False,
+    ),
+    "krum": Aggregator(
+        make=aggregation.krum,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 0.0),
+        fewest=3,
+        non_conflicting_tasks=2,
+        linear=False,
+    ),
+    "excess_mtl": Aggregator(
+        make=aggregation.excess_mtl,
+        counts=True,
+        agreeing=lambda tasks: 1,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 1 / 3),
+        non_conflicting_tasks=1,
+    ),
+    "modo": Aggregator(
+        make=aggregation.modo,
+        counts=True,
+        equal=lambda tasks: 1,
+        beside_zero=(0.1 / 3, 2.8 / 9),
+        non_conflicting_tasks=1,
+        linear=False,
+        degree=None,
+    ),
+    "sdmgrad": Aggregator(
+        make=lambda tasks: aggregation.sdmgrad(tasks, step_size=0.5),
+        counts=True,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 0.1 / 1.3),
+        non_conflicting_tasks=1,
+        linear=False,
+    ),
+    "cr_mogm": Aggregator(
+        make=lambda tasks: aggregation.cr_mogm(aggregation.mgda_weights, tasks),
+        counts=True,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 0.0),
+        linear=False,
+        zero_at="weak",
+    ),
     "mean_tasks": Aggregator(
         make=optimizers.mean_tasks,
         exact=lambda g: jnp.full(len(g), 1 / len(g)),
@@ -120,6 +217,8 @@ AGGREGATORS = {
 SIZES = (2, 5)
 
 every = pytest.mark.parametrize("name", AGGREGATORS)
+# The contracts hold every aggregator to the conventions; here are those whose weightings the table gives.
+conventional = pytest.mark.parametrize("name", [name for name, each in AGGREGATORS.items() if each.exact])
 
 
 def conflicting(tasks, size=7):
@@ -130,22 +229,29 @@ def conflicting(tasks, size=7):
 @pytest.fixture(scope="module")
 def aggregate():
     """(name, gradients [T, P]) -> aggregate [P] in float64; one compilation per name and T."""
-    compiled = {name: jax.jit(aggregator.exact) for name, aggregator in AGGREGATORS.items()}
+    compiled = {name: jax.jit(aggregator.exact) for name, aggregator in AGGREGATORS.items() if aggregator.exact}
 
     def call(name, gradients):
         with jax.enable_x64(True):
-            return np.asarray(compiled[name](jnp.asarray(gradients @ gradients.T))) @ gradients
+            if name in compiled:
+                return np.asarray(compiled[name](jnp.asarray(gradients @ gradients.T))) @ gradients
+            return np.asarray(update(name, jnp.asarray(gradients)))
 
     return call
 
 
 @functools.cache
-def jitted(name):
-    return jax.jit(AGGREGATORS[name].make().update)
+def jitted(name, tasks):
+    return jax.jit(AGGREGATORS[name].made(tasks).update)
 
 
 def update(name, gradients):
-    return jitted(name)(gradients, AGGREGATORS[name].make().init(None))[0]
+    tasks = max([1, *(np.shape(leaf)[0] for leaf in jax.tree.leaves(gradients)[:1] if np.ndim(leaf))])
+    return jitted(name, tasks)(gradients, AGGREGATORS[name].made(tasks).init(like_one_task(gradients)))[0]
+
+
+def like_one_task(gradients):
+    return jax.tree.map(lambda g: jnp.zeros(np.shape(g)[1:], jnp.asarray(g).dtype), gradients)
 
 
 @every
@@ -161,7 +267,7 @@ def test_gradients_that_agree_are_averaged_or_summed(name, tasks, aggregate):
 @every
 @pytest.mark.parametrize("tasks", SIZES)
 def test_aggregate_conflicts_with_no_task(name, tasks, aggregate):
-    if tasks > AGGREGATORS[name].non_conflicting_tasks:
+    if not AGGREGATORS[name].fewest <= tasks <= AGGREGATORS[name].non_conflicting_tasks:
         return
     gradients = conflicting(tasks)
     assert (gradients @ gradients.T).min() < -0.1
@@ -181,16 +287,19 @@ def test_aggregate_of_one_task_more_may_conflict(name, aggregate):
 @every
 @pytest.mark.parametrize("tasks", SIZES)
 def test_order_of_the_tasks_does_not_matter(name, tasks, aggregate):
-    if tasks > AGGREGATORS[name].permutation_tasks:
-        return
     gradients = conflicting(tasks)
-    np.testing.assert_allclose(aggregate(name, gradients[::-1]), aggregate(name, gradients), rtol=1e-8)
+    if AGGREGATORS[name].roles:
+        assert np.abs(aggregate(name, gradients[::-1]) - aggregate(name, gradients)).max() > 1e-3
+    elif AGGREGATORS[name].fewest <= tasks <= AGGREGATORS[name].permutation_tasks:
+        np.testing.assert_allclose(aggregate(name, gradients[::-1]), aggregate(name, gradients), rtol=1e-8)
 
 
 @every
 @pytest.mark.parametrize("tasks", SIZES)
 def test_linear_under_scaling_of_the_gradients(name, tasks, aggregate):
     """A(diag(c) J) is linear in c > 0: the value at c + d is the sum of the values at c and d."""
+    if tasks < AGGREGATORS[name].fewest:
+        return
     gradients = conflicting(tasks)
     c, d = np.random.default_rng(1).uniform(0.1, 3.0, (2, tasks, 1))
     total = aggregate(name, (c + d) * gradients)
@@ -201,9 +310,29 @@ def test_linear_under_scaling_of_the_gradients(name, tasks, aggregate):
         assert np.abs(total - parts).max() > 1e-3
 
 
+STRONG = np.array([[1.0, 0.0], [-1.0, 1.0], [-1.0, -2.0]])  # 3, 2 and 1 of them add up to 0
+WEAK = np.array([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]])  # the third has none in the only combination that is 0
+
+
+@every
+def test_zero_at_pareto_stationary_points_as_the_method_promises(name, aggregate):
+    aggregator = AGGREGATORS[name]
+    at_strong, at_weak = (np.abs(aggregate(name, gradients)).max() for gradients in (STRONG, WEAK))
+    assert (at_strong < 1e-5) == (aggregator.zero_at is not None), at_strong
+    assert (at_weak < 1e-5) == (aggregator.zero_at == "weak"), at_weak
+    assert np.abs(aggregate(name, conflicting(3))).max() > 1e-3
+
+
+def multiple_of(name, multiple, gradient):
+    degree = AGGREGATORS[name].degree
+    return multiple * np.linalg.norm(gradient) ** (0.0 if degree is None else degree - 1) * gradient
+
+
 @every
 def test_one_task_keeps_its_direction(name):
-    expected = AGGREGATORS[name].alone * np.array([3.0, -4.0])
+    if AGGREGATORS[name].fewest > 1:
+        return
+    expected = multiple_of(name, AGGREGATORS[name].alone, np.array([3.0, -4.0]))
     np.testing.assert_allclose(update(name, jnp.array([[3.0, -4.0]])), expected, rtol=1e-6)
 
 
@@ -216,10 +345,13 @@ def test_zero_gradients_give_zero_and_one_beside_others_what_the_method_says(nam
 
 
 @every
-def test_opposite_gradients_cancel_and_equal_ones_agree(name):
+def test_opposite_gradients_and_equal_ones_give_what_the_method_says(name):
+    if AGGREGATORS[name].fewest > 2:
+        return
     gradient = np.array([3.0, -4.0], np.float32)
-    np.testing.assert_allclose(update(name, np.stack([gradient, -gradient])), [0.0, 0.0], atol=1e-5)
-    expected = AGGREGATORS[name].equal(2) * gradient
+    expected = multiple_of(name, AGGREGATORS[name].opposite, gradient)
+    np.testing.assert_allclose(update(name, np.stack([gradient, -gradient])), expected, atol=1e-5)
+    expected = multiple_of(name, AGGREGATORS[name].equal(2), gradient)
     np.testing.assert_allclose(update(name, np.stack([gradient] * 2)), expected, rtol=1e-6)
 
 
@@ -227,10 +359,14 @@ def test_opposite_gradients_cancel_and_equal_ones_agree(name):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20])
 @pytest.mark.parametrize("tasks", [1, 3])
 def test_nan_inf_and_overflowing_squares_give_nan_everywhere(name, bad, tasks):
+    if tasks < AGGREGATORS[name].fewest:
+        return
     gradients = np.ones((tasks, 4), np.float32)
     gradients[-1, 2] = bad
     updates = update(name, gradients)
-    if AGGREGATORS[name].spreads_nan:
+    if np.isfinite(bad) and tasks > 1 and not AGGREGATORS[name].squares_all:
+        assert np.isfinite(updates).all()
+    elif AGGREGATORS[name].spreads_nan:
         assert np.isnan(updates).all()
     else:
         np.testing.assert_array_equal(np.isfinite(updates), [True, True, np.isfinite(bad), True])
@@ -239,20 +375,31 @@ def test_nan_inf_and_overflowing_squares_give_nan_everywhere(name, bad, tasks):
 @every
 @pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-36])
 def test_gradients_whose_squares_vanish_are_averaged_or_summed(name, scale):
+    if AGGREGATORS[name].fewest > 2:
+        return
     gradients = np.array([[1.0, 0.0], [-1.0, 1.0]], np.float32) * np.float32(scale)
-    expected = AGGREGATORS[name].vanishing(2) * gradients.mean(axis=0)
+    expected = np.broadcast_to(AGGREGATORS[name].vanishing(2), 2) @ gradients / 2
     np.testing.assert_allclose(update(name, gradients), expected, rtol=1e-6)
 
 
 @every
 @pytest.mark.parametrize("scale", [1e-1, 1e18])
 def test_scale_within_range_only_scales_the_result(name, scale):
-    gradients = np.array([[1.0, 0.0], [-1.0, 1.0]], np.float32)
-    scaled = update(name, gradients * np.float32(scale))
-    np.testing.assert_allclose(scaled, scale * update(name, gradients), rtol=1e-5)
+    gradients = np.array([[1.0, 0.0], [-1.0, 1.0], [0.5, 0.0]], np.float32)
+    if AGGREGATORS[name].fewest <= 2:
+        gradients = gradients[:2]
+    scaled, plain, degree = (
+        update(name, gradients * np.float32(scale)),
+        update(name, gradients),
+        AGGREGATORS[name].degree,
+    )
+    if degree is None:
+        assert np.abs(scaled / scale - plain).max() > 0.01
+    else:
+        np.testing.assert_allclose(scaled, scale**degree * plain, rtol=1e-5)
 
 
-@every
+@conventional
 def test_tree_gives_the_flat_result_in_the_dtype_of_each_leaf(name):
     flat = jnp.asarray(conflicting(3, 12), jnp.float32)
     flat = flat.at[:, :4].set(flat[:, :4].astype(jnp.bfloat16).astype(jnp.float32))
@@ -274,7 +421,7 @@ def test_tree_gives_the_flat_result_in_the_dtype_of_each_leaf(name):
     np.testing.assert_allclose(parts["float32"][1], whole[11], rtol=1e-5)
 
 
-@every
+@conventional
 def test_empty_tree_passes(name):
     assert update(name, {}) == {}
     assert update(name, {"a": None}) == {"a": None}
@@ -289,17 +436,19 @@ def test_leaves_without_a_common_task_axis_are_an_error_that_names_the_function(
         update(name, tree)
 
 
-@every
+@conventional
 def test_is_the_first_link_of_a_chain_compiled_once(name, compiled):
     params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
-    transformation = optax.chain(AGGREGATORS[name].make(), optax.adamw(1e-3))
+    tasks = max(2, AGGREGATORS[name].fewest)
+    transformation = optax.chain(AGGREGATORS[name].made(tasks), optax.adamw(1e-3))
 
     @jax.jit
     def chained(params, state, gradients):
         updates, state = transformation.update(gradients, state, params, value=jnp.float32(1.0))
         return optax.apply_updates(params, updates), state
 
-    gradients = {"w": jnp.stack([jnp.ones((2, 3)), -0.5 * jnp.ones((2, 3))]), "b": jnp.ones((2, 3))}
+    factors = jnp.where(jnp.arange(tasks) == 1, -0.5, 1.0)
+    gradients = {"w": factors[:, None, None] * jnp.ones((2, 3)), "b": jnp.ones((tasks, 3))}
     state = transformation.init(params)
     compiled.clear()
     first, state = chained(params, state, gradients)
@@ -309,22 +458,22 @@ def test_is_the_first_link_of_a_chain_compiled_once(name, compiled):
     np.testing.assert_allclose(first["b"], -1e-3, rtol=1e-4)  # Adam's first step is the sign of the aggregate
 
 
-@every
+@conventional
 def test_scan_and_vmap_equal_the_loop(name):
-    transformation = AGGREGATORS[name].make()
+    transformation = AGGREGATORS[name].made(3)
     gradients = jnp.asarray(np.stack([conflicting(3), conflicting(3)[::-1] ** 3]), jnp.float32)
-    state = transformation.init(None)
+    state = transformation.init(like_one_task(gradients[0]))
     together, _ = jax.jit(jax.vmap(transformation.update, in_axes=(0, None)))(gradients, state)
     for one, alone in zip(together, gradients, strict=True):
-        np.testing.assert_allclose(one, jitted(name)(alone, state)[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(one, jitted(name, 3)(alone, state)[0], rtol=1e-4, atol=1e-6)
     last, scanned = jax.lax.scan(lambda s, g: transformation.update(g, s)[::-1], state, gradients)
     for one, alone in zip(scanned, gradients, strict=True):
-        expected, state = jitted(name)(alone, state)
+        expected, state = jitted(name, 3)(alone, state)
         np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-6)
     assert jax.tree.map(np.array_equal, last, state) == jax.tree.map(lambda _: True, state)
 
 
-@every
+@conventional
 def test_sharded_gradients_give_the_unsharded_update(name):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     gradients = {"w": jnp.asarray(conflicting(3, 32), jnp.float32).reshape(3, 2, 16)}
@@ -334,11 +483,11 @@ def test_sharded_gradients_give_the_unsharded_update(name):
     assert got.sharding.shard_shape(got.shape) == (2, 2)
 
 
-@every
+@conventional
 def test_lowers_for_every_platform(name):
-    transformation = AGGREGATORS[name].make()
+    transformation = AGGREGATORS[name].made(3)
     exported = jax.export.export(jax.jit(transformation.update), platforms=["cpu", "cuda", "tpu"])(
-        jax.ShapeDtypeStruct((3, 4, 5), jnp.float32), transformation.init(None)
+        jax.ShapeDtypeStruct((3, 4, 5), jnp.float32), transformation.init(jnp.zeros((4, 5)))
     )
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert "callback" not in exported.mlir_module()
