@@ -106,40 +106,81 @@ def gramian(tree: PyTree) -> Float[Array, "T T"]:
         [[5.0, -1.0], [-1.0, 2.0]]
     """
     count = task_count("gramian", tree)
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     if count is None:
         return jnp.zeros((0, 0), jnp.float32)
-    return sum(map(_inner_products, leaves), start=jnp.zeros((), jnp.float32))
+    return _sum_of_inner_products(tree, tree)
 
 
-def _inner_products(leaf: Array) -> Float[Array, "T T"]:
-    """Re<g_i, g_j> of one leaf [T, ...], without a widened copy of it."""
+def cross_gramian(first: PyTree, second: PyTree) -> Float[Array, "T T"]:
+    r"""Inner products of the task gradients of one batch with those of another, in float32 or wider.
 
-    def contract(x: Array) -> Array:
+    $$
+    C_{ij} = \sum_{\text{leaves}} \langle g_i, h_j \rangle
+    $$
+
+    Where the batches are independent, `w^T C w` is an unbiased estimate of the squared norm of the expected gradients'
+    combination; a Gramian of one batch adds its variance. See `modo` and `sdmgrad`.
+
+    Args:
+        first: gradients g, leaves of shape `[T, ...]`.
+        second: gradients h, a tree of the same structure and shapes.
+
+    Returns:
+        The matrix `[T, T]`, in general not symmetric.
+
+    Raises:
+        ValueError: leaves with different leading axes, or with none; trees of different structure or shapes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> cross_gramian(jnp.array([[1.0, 0.0], [-1.0, 1.0]]), jnp.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
+        [[2.0, 0.0], [-2.0, 1.0]]
+
+    Source:
+        Chen, Fernando, Ying, Chen, "Three-Way Trade-Off in Multi-Objective Learning" (2023), for its use.
+    """
+    count = task_count("cross_gramian", first)
+    if jax.tree.map(jnp.shape, first) != jax.tree.map(jnp.shape, second):
+        raise ValueError("cross_gramian: first and second must have the same structure and shapes")
+    if count is None:
+        return jnp.zeros((0, 0), jnp.float32)
+    return _sum_of_inner_products(first, second)
+
+
+def _sum_of_inner_products(first: PyTree, second: PyTree) -> Float[Array, "T T"]:
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return sum((_inner_products(*map(jnp.asarray, pair)) for pair in pairs), start=jnp.zeros((), jnp.float32))
+
+
+def _inner_products(leaf: Array, other: Array) -> Float[Array, "T T"]:
+    """Re<g_i, h_j> of two leaves [T, ...], without widened copies of them."""
+
+    def contract(x: Array, y: Array) -> Array:
         axes = tuple(range(1, x.ndim))
         return lax.dot_general(
             x,
-            x.conj(),
+            y.conj(),
             ((axes, axes), ((), ())),
             precision=lax.Precision.HIGHEST,  # accelerators would otherwise round the factors to 8 or 11 bits
             preferred_element_type=accumulator_dtype(x.dtype),
         ).real
 
-    def contract_flat(x: Array) -> Array:
-        flat = x.reshape(x.shape[0], -1)
-        columns = max(1, _BLOCK // flat.shape[0])
-        blocks = flat.shape[1] // columns
+    def contract_flat(x: Array, y: Array) -> Array:
+        x, y = (z.reshape(z.shape[0], -1) for z in (x, y))
+        columns = max(1, _BLOCK // x.shape[0])
+        blocks = x.shape[1] // columns
         if blocks < 16 or x.dtype == jnp.bfloat16:  # slices of bfloat16 are cut from a widened copy of the whole leaf
-            return contract(flat)
+            return contract(x, y)
 
         def add_block(number: Array, total: Array) -> Array:
-            return total + contract(lax.dynamic_slice_in_dim(flat, number * columns, columns, axis=1))
+            start = number * columns
+            return total + contract(*(lax.dynamic_slice_in_dim(z, start, columns, axis=1) for z in (x, y)))
 
-        return lax.fori_loop(0, blocks, add_block, contract(flat[:, blocks * columns :]))
+        return lax.fori_loop(0, blocks, add_block, contract(*(z[:, blocks * columns :] for z in (x, y))))
 
     # Contracted over several axes, a leaf is copied by XLA's CPU compiler; flattened, it would be gathered where it
     # is sharded over the last of them.
-    return lax.platform_dependent(leaf, cpu=contract_flat, default=contract)
+    return lax.platform_dependent(leaf, other.astype(leaf.dtype), cpu=contract_flat, default=contract)
 
 
 def combine(weights: Float[Array, " T"], tree: PyTree) -> PyTree:

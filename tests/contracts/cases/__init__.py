@@ -14,6 +14,7 @@ from contracts.cases import (
     examples,
     expectations,
     gradients,
+    gramian,
     layers,
     objectives,
     particles,
@@ -23,7 +24,7 @@ from contracts.cases import (
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, coordinates, particles, layers)
+OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:

@@ -45,7 +45,6 @@ AGGREGATORS = [
     Aggregator(
         name="gradvac",
         function=optimizers.gradvac,
-        arguments=tasks(3),
         sized=tasks,
         hyperparameters={"decay": 0.4},
         refused={"decay": (-0.1, 1.1)},
@@ -59,7 +58,7 @@ AGGREGATORS = [
     Aggregator(
         name="gradvac[key]",
         function=optimizers.gradvac,
-        arguments={"key": jax.random.key(3), "per_leaf": True, **tasks(3)},
+        arguments={"key": jax.random.key(3), "per_leaf": True},
         sized=tasks,
         elsewhere=("decay",),
         gradients=output_gradients,
@@ -77,7 +76,6 @@ AGGREGATORS = [
     Aggregator(
         name="gradnorm",
         function=optimizers.gradnorm,
-        arguments=tasks(3),
         sized=tasks,
         extra=losses,
         hyperparameters={"alpha": 1.5, "learning_rate": 0.025},
@@ -88,7 +86,6 @@ AGGREGATORS = [
     Aggregator(
         name="moco",
         function=optimizers.moco,
-        arguments=tasks(3),
         sized=tasks,
         hyperparameters={"tracking_rate": 0.5, "learning_rate": 0.1, "regularization": 0.1},
         refused={
@@ -106,7 +103,7 @@ AGGREGATORS = [
     Aggregator(
         name="moco[normalize]",
         function=optimizers.moco,
-        arguments={"normalize": True, "max_norm": 1.0, **tasks(3)},
+        arguments={"normalize": True, "max_norm": 1.0},
         sized=tasks,
         extra=losses,
         hyperparameters={"max_norm": 1.0},
@@ -117,7 +114,6 @@ AGGREGATORS = [
     Aggregator(
         name="db_mtl",
         function=optimizers.db_mtl,
-        arguments=tasks(3),
         sized=tasks,
         extra=losses,
         hyperparameters={"decay": 0.4, "eps": 1e-8},
@@ -129,7 +125,6 @@ AGGREGATORS = [
     Aggregator(
         name="loss_balancer",
         function=optimizers.loss_balancer,
-        arguments={"weights": [1.0, 2.0, 3.0]},
         sized=lambda number: {"weights": [1.0] * number},
         gradients=output_gradients,
         hyperparameters={"total_norm": 1.0, "ema_decay": 0.4, "eps": 1e-12},

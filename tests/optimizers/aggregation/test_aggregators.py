@@ -18,22 +18,34 @@ from optimizers import aggregation
 @dataclass(frozen=True, kw_only=True)
 class Aggregator:
     make: Callable
-    exact: Callable | None = None  # gramian -> weights, with as little regularization as the method allows
-    sized: bool = False  # `make` takes the number of tasks
-    steps: int = 1  # without `exact` the properties are of the last of so many updates with equal gradients
+    counts: bool = False  # it takes the number of tasks
+    # gramian -> weights, with as little regularization as the method allows; without, the last of so many updates with
+    # the same gradients
+    exact: Callable | None = None
+    steps: int = 1
     agreeing: Callable | None = (
         None  # T -> the aggregate of gradients that do not conflict, as a multiple of their mean
     )
     equal: Callable  # T -> that of equal gradients
-    vanishing: Callable | None = lambda tasks: 1  # T -> that of gradients whose squares vanish
+    vanishing: Callable | None = lambda tasks: 1  # T -> that of gradients whose squares vanish, or T of them
     alone: float = 1.0  # the multiple of a single gradient
+    opposite: float = 0.0  # the multiple of the first of two that are opposite
     beside_zero: tuple[float, float] | None  # the aggregate of (0, 0), (1, 0) and (-1, 1)
     non_conflicting_tasks: int = 99  # up to so many tasks the aggregate conflicts with none
     permutation_tasks: int = 99  # up to so many tasks their order does not matter (beyond, only on average)
+    roles: bool = False  # the order says which task is which, so that it matters
+    fewest: int = 1  # tasks that it needs
     linear: bool = True  # linear under scaling of the gradients
+    degree: float | None = 1.0  # of homogeneity in all gradients together; a multiple above is of |g|^(degree - 1) g
+    # What makes the aggregate 0: "weak", that a convex combination of the gradients is; "strong", that one of positive
+    # weights is, and nothing less; None, not even that does always.
+    zero_at: str | None = None
     spreads_nan: bool = True  # to every entry
-    homogeneous: bool = True  # all gradients scaled by one number scale the aggregate
-    drawn: bool = False  # a sign is drawn at every coordinate: opposite gradients do not cancel, leaves differ
+    squares_all: bool = True  # a gradient whose square overflows gives NaN
+    drawn: bool = False  # a sign is drawn at every coordinate: opposite gradients do not cancel
+
+    def made(self, tasks):
+        return self.make(tasks) if self.counts else self.make()
 
 
 AGGREGATORS = {
@@ -53,6 +65,7 @@ AGGREGATORS = {
         agreeing=lambda tasks: 1,
         equal=lambda tasks: 1,
         beside_zero=(0.5 / 3, 0.5),
+        zero_at="strong",
     ),
     "dualproj": Aggregator(
         make=aggregation.dualproj,
@@ -61,6 +74,7 @@ AGGREGATORS = {
         equal=lambda tasks: 1,
         beside_zero=(0.0, 1 / 3),
         linear=False,
+        zero_at="strong",
     ),
     "mgda": Aggregator(
         make=aggregation.mgda,
@@ -68,6 +82,7 @@ AGGREGATORS = {
         equal=lambda tasks: 1,
         beside_zero=(0.0, 0.0),
         linear=False,
+        zero_at="weak",
     ),
     "cagrad": Aggregator(
         make=aggregation.cagrad,
@@ -101,6 +116,87 @@ AGGREGATORS = {
         non_conflicting_tasks=1,
         linear=False,
     ),
+    "nash_mtl": Aggregator(
+        make=aggregation.nash_mtl,
+        equal=lambda tasks: 1,
+        vanishing=lambda tasks: 0,
+        beside_zero=(0.0, 0.0),
+        linear=False,
+        degree=0.0,
+        zero_at="weak",
+    ),
+    "fairgrad": Aggregator(
+        make=lambda: aggregation.fairgrad(2.0),
+        equal=lambda tasks: tasks ** (1 / 3),
+        vanishing=lambda tasks: 0,
+        beside_zero=(0.0, 0.0),
+        linear=False,
+        degree=-1 / 3,
+        zero_at="weak",
+    ),
+    "pcd": Aggregator(
+        make=aggregation.pcd,
+        counts=True,
+        equal=lambda tasks: 1,
+        opposite=-1.0,
+        vanishing=lambda tasks: 0,
+        beside_zero=(0.0, 0.0),
+        non_conflicting_tasks=1,
+        permutation_tasks=1,
+        roles=True,
+    ),
+    "bloop": Aggregator(
+        make=aggregation.bloop,
+        equal=lambda tasks: 1,
+        opposite=1.0,
+        vanishing=lambda tasks: [2.0, 0.2],
+        beside_zero=(0.0, 0.1),
+        non_conflicting_tasks=1,
+        permutation_tasks=1,
+        roles=True,
+        squares_all=False,
+    ),
+    "krum": Aggregator(
+        make=aggregation.krum,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 0.0),
+        fewest=3,
+        non_conflicting_tasks=2,
+        linear=False,
+    ),
+    "excess_mtl": Aggregator(
+        make=aggregation.excess_mtl,
+        counts=True,
+        agreeing=lambda tasks: 1,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 1 / 3),
+        non_conflicting_tasks=1,
+    ),
+    "modo": Aggregator(
+        make=aggregation.modo,
+        counts=True,
+        equal=lambda tasks: 1,
+        beside_zero=(0.1 / 3, 2.8 / 9),
+        non_conflicting_tasks=1,
+        linear=False,
+        degree=None,
+    ),
+    "sdmgrad": Aggregator(
+        make=lambda tasks: aggregation.sdmgrad(tasks, step_size=0.5),
+        counts=True,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 0.1 / 1.3),
+        non_conflicting_tasks=1,
+        linear=False,
+    ),
+    "cr_mogm": Aggregator(
+        make=lambda tasks: aggregation.cr_mogm(aggregation.mgda_weights, tasks),
+        counts=True,
+        equal=lambda tasks: 1,
+        beside_zero=(0.0, 0.0),
+        linear=False,
+        zero_at="weak",
+    ),
     "mean_tasks": Aggregator(
         make=optimizers.mean_tasks,
         exact=lambda g: jnp.full(len(g), 1 / len(g)),
@@ -122,7 +218,7 @@ AGGREGATORS = {
     ),
     "gradvac": Aggregator(  # at first PCGrad; with targets of its own in a file of its own
         make=aggregation.gradvac,
-        sized=True,
+        counts=True,
         exact=lambda g: aggregation.gradvac_weights(g, jnp.zeros_like(g), jax.random.key(0))[0],
         agreeing=lambda tasks: tasks,
         equal=lambda tasks: tasks,
@@ -133,7 +229,7 @@ AGGREGATORS = {
     ),
     "gradnorm": Aggregator(
         make=aggregation.gradnorm,
-        sized=True,
+        counts=True,
         steps=2,
         equal=lambda tasks: tasks,
         vanishing=lambda tasks: tasks,
@@ -143,18 +239,18 @@ AGGREGATORS = {
     ),
     "moco": Aggregator(
         make=aggregation.moco,
-        sized=True,
+        counts=True,
         equal=lambda tasks: 0.5,
         alone=0.5,
         vanishing=lambda tasks: 0.5,
         beside_zero=(1 / 240, 59 / 360),
         non_conflicting_tasks=1,
         linear=False,
-        homogeneous=False,
+        degree=None,
     ),
     "db_mtl": Aggregator(
         make=functools.partial(aggregation.db_mtl, decay=0.5),
-        sized=True,
+        counts=True,
         equal=lambda tasks: 0.5 * tasks,
         alone=0.5,
         vanishing=lambda tasks: 0.5 * tasks,
@@ -185,6 +281,8 @@ AGGREGATORS = {
 SIZES = (2, 5)
 
 every = pytest.mark.parametrize("name", AGGREGATORS)
+# The contracts hold every aggregator to the conventions; here are those whose weightings the table gives.
+conventional = pytest.mark.parametrize("name", [name for name, each in AGGREGATORS.items() if each.exact])
 
 
 def conflicting(tasks, size=7):
@@ -197,7 +295,7 @@ def aggregate():
     """(name, gradients [T, P]) -> aggregate [P] in float64; one compilation per name and T."""
 
     def last_update(name, gradients):
-        transformation = build(name, len(gradients))
+        transformation = AGGREGATORS[name].made(len(gradients))
         state = transformation.init(gradients[0])
         for _ in range(AGGREGATORS[name].steps):
             result, state = transformation.update(gradients, state, task_losses=jnp.ones(len(gradients)))
@@ -217,26 +315,18 @@ def aggregate():
     return call
 
 
-def build(name, tasks):
-    return AGGREGATORS[name].make(tasks) if AGGREGATORS[name].sized else AGGREGATORS[name].make()
-
-
-def initial(name, stacked):
-    """The state for one of the stacked gradients, and their number."""
-    counts = [jnp.shape(g)[0] for g in jax.tree.leaves(stacked) if jnp.ndim(g)]
-    tasks = counts[0] if counts and counts[0] else 3
-    params = jax.tree.map(lambda g: g[0] if jnp.ndim(g) and len(g) else g, stacked)
-    return build(name, tasks).init(params), tasks
-
-
 @functools.cache
 def jitted(name, tasks):
-    return jax.jit(functools.partial(build(name, tasks).update, task_losses=jnp.ones(tasks)))
+    return jax.jit(functools.partial(AGGREGATORS[name].made(tasks).update, task_losses=jnp.ones(tasks)))
 
 
 def update(name, gradients):
-    state, tasks = initial(name, gradients)
-    return jitted(name, tasks)(gradients, state)[0]
+    tasks = max([1, *(np.shape(leaf)[0] for leaf in jax.tree.leaves(gradients)[:1] if np.ndim(leaf))])
+    return jitted(name, tasks)(gradients, AGGREGATORS[name].made(tasks).init(like_one_task(gradients)))[0]
+
+
+def like_one_task(gradients):
+    return jax.tree.map(lambda g: jnp.zeros(np.shape(g)[1:], jnp.asarray(g).dtype), gradients)
 
 
 @every
@@ -252,7 +342,7 @@ def test_gradients_that_agree_are_averaged_or_summed(name, tasks, aggregate):
 @every
 @pytest.mark.parametrize("tasks", SIZES)
 def test_aggregate_conflicts_with_no_task(name, tasks, aggregate):
-    if tasks > AGGREGATORS[name].non_conflicting_tasks:
+    if not AGGREGATORS[name].fewest <= tasks <= AGGREGATORS[name].non_conflicting_tasks:
         return
     gradients = conflicting(tasks)
     assert (gradients @ gradients.T).min() < -0.1
@@ -272,16 +362,19 @@ def test_aggregate_of_one_task_more_may_conflict(name, aggregate):
 @every
 @pytest.mark.parametrize("tasks", SIZES)
 def test_order_of_the_tasks_does_not_matter(name, tasks, aggregate):
-    if tasks > AGGREGATORS[name].permutation_tasks:
-        return
     gradients = conflicting(tasks)
-    np.testing.assert_allclose(aggregate(name, gradients[::-1]), aggregate(name, gradients), rtol=1e-8)
+    if AGGREGATORS[name].roles:
+        assert np.abs(aggregate(name, gradients[::-1]) - aggregate(name, gradients)).max() > 1e-3
+    elif AGGREGATORS[name].fewest <= tasks <= AGGREGATORS[name].permutation_tasks:
+        np.testing.assert_allclose(aggregate(name, gradients[::-1]), aggregate(name, gradients), rtol=1e-8)
 
 
 @every
 @pytest.mark.parametrize("tasks", SIZES)
 def test_linear_under_scaling_of_the_gradients(name, tasks, aggregate):
     """A(diag(c) J) is linear in c > 0: the value at c + d is the sum of the values at c and d."""
+    if tasks < AGGREGATORS[name].fewest:
+        return
     gradients = conflicting(tasks)
     c, d = np.random.default_rng(1).uniform(0.1, 3.0, (2, tasks, 1))
     total = aggregate(name, (c + d) * gradients)
@@ -292,9 +385,29 @@ def test_linear_under_scaling_of_the_gradients(name, tasks, aggregate):
         assert np.abs(total - parts).max() > 1e-3
 
 
+STRONG = np.array([[1.0, 0.0], [-1.0, 1.0], [-1.0, -2.0]])  # 3, 2 and 1 of them add up to 0
+WEAK = np.array([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]])  # the third has none in the only combination that is 0
+
+
+@every
+def test_zero_at_pareto_stationary_points_as_the_method_promises(name, aggregate):
+    aggregator = AGGREGATORS[name]
+    at_strong, at_weak = (np.abs(aggregate(name, gradients)).max() for gradients in (STRONG, WEAK))
+    assert (at_strong < 1e-5) == (aggregator.zero_at is not None), at_strong
+    assert (at_weak < 1e-5) == (aggregator.zero_at == "weak"), at_weak
+    assert np.abs(aggregate(name, conflicting(3))).max() > 1e-3
+
+
+def multiple_of(name, multiple, gradient):
+    degree = AGGREGATORS[name].degree
+    return multiple * np.linalg.norm(gradient) ** (0.0 if degree is None else degree - 1) * gradient
+
+
 @every
 def test_one_task_keeps_its_direction(name):
-    expected = AGGREGATORS[name].alone * np.array([3.0, -4.0])
+    if AGGREGATORS[name].fewest > 1:
+        return
+    expected = multiple_of(name, AGGREGATORS[name].alone, np.array([3.0, -4.0]))
     np.testing.assert_allclose(update(name, jnp.array([[3.0, -4.0]])), expected, rtol=1e-6)
 
 
@@ -308,11 +421,17 @@ def test_zero_gradients_give_zero_and_one_beside_others_what_the_method_says(nam
 
 
 @every
-def test_opposite_gradients_cancel_and_equal_ones_agree(name):
+def test_opposite_gradients_and_equal_ones_give_what_the_method_says(name):
+    if AGGREGATORS[name].fewest > 2:
+        return
     gradient = np.array([3.0, -4.0], np.float32)
     opposite = update(name, np.stack([gradient, -gradient]))
-    np.testing.assert_allclose(abs(opposite), [3.0, 4.0] if AGGREGATORS[name].drawn else [0.0, 0.0], atol=1e-5)
-    expected = AGGREGATORS[name].equal(2) * gradient
+    if AGGREGATORS[name].drawn:
+        np.testing.assert_array_equal(np.abs(opposite), np.abs(gradient))
+    else:
+        expected = multiple_of(name, AGGREGATORS[name].opposite, gradient)
+        np.testing.assert_allclose(opposite, expected, atol=1e-5)
+    expected = multiple_of(name, AGGREGATORS[name].equal(2), gradient)
     np.testing.assert_allclose(update(name, np.stack([gradient] * 2)), expected, rtol=1e-6)
 
 
@@ -320,10 +439,14 @@ def test_opposite_gradients_cancel_and_equal_ones_agree(name):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20])
 @pytest.mark.parametrize("tasks", [1, 3])
 def test_nan_inf_and_overflowing_squares_give_nan_everywhere(name, bad, tasks):
+    if tasks < AGGREGATORS[name].fewest:
+        return
     gradients = np.ones((tasks, 4), np.float32)
     gradients[-1, 2] = bad
     updates = update(name, gradients)
-    if AGGREGATORS[name].spreads_nan:
+    if np.isfinite(bad) and tasks > 1 and not AGGREGATORS[name].squares_all:
+        assert np.isfinite(updates).all()
+    elif AGGREGATORS[name].spreads_nan:
         assert np.isnan(updates).all()
     else:
         np.testing.assert_array_equal(np.isfinite(updates), [True, True, np.isfinite(bad), True])
@@ -332,25 +455,31 @@ def test_nan_inf_and_overflowing_squares_give_nan_everywhere(name, bad, tasks):
 @every
 @pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-36])
 def test_gradients_whose_squares_vanish_are_averaged_or_summed(name, scale):
-    if AGGREGATORS[name].vanishing is None:
+    if AGGREGATORS[name].fewest > 2 or AGGREGATORS[name].vanishing is None:
         return
     gradients = np.array([[1.0, 0.0], [-1.0, 1.0]], np.float32) * np.float32(scale)
-    expected = AGGREGATORS[name].vanishing(2) * gradients.mean(axis=0)
+    expected = np.broadcast_to(AGGREGATORS[name].vanishing(2), 2) @ gradients / 2
     np.testing.assert_allclose(update(name, gradients), expected, rtol=1e-6)
 
 
 @every
 @pytest.mark.parametrize("scale", [1e-1, 1e18])
 def test_scale_within_range_only_scales_the_result(name, scale):
-    gradients = np.array([[1.0, 0.0], [-1.0, 1.0]], np.float32)
-    scaled = update(name, gradients * np.float32(scale))
-    if AGGREGATORS[name].homogeneous:
-        np.testing.assert_allclose(scaled, scale * update(name, gradients), rtol=1e-5)
+    gradients = np.array([[1.0, 0.0], [-1.0, 1.0], [0.5, 0.0]], np.float32)
+    if AGGREGATORS[name].fewest <= 2:
+        gradients = gradients[:2]
+    scaled, plain, degree = (
+        update(name, gradients * np.float32(scale)),
+        update(name, gradients),
+        AGGREGATORS[name].degree,
+    )
+    if degree is None:
+        assert np.abs(scaled / scale - plain).max() > 1e-3
     else:
-        assert np.abs(scaled / scale - update(name, gradients)).max() > 1e-3
+        np.testing.assert_allclose(scaled, scale**degree * plain, rtol=1e-5)
 
 
-@every
+@conventional
 def test_tree_gives_the_flat_result_in_the_dtype_of_each_leaf(name):
     flat = jnp.asarray(conflicting(3, 12), jnp.float32)
     flat = flat.at[:, :4].set(flat[:, :4].astype(jnp.bfloat16).astype(jnp.float32))
@@ -366,15 +495,13 @@ def test_tree_gives_the_flat_result_in_the_dtype_of_each_leaf(name):
     whole, parts = update(name, flat), update(name, tree)
     assert jax.tree.structure(parts) == jax.tree.structure(tree)
     assert jax.tree.map(lambda x: (x.dtype, x.shape), parts) == jax.tree.map(lambda x: (x.dtype, x.shape[1:]), tree)
-    if AGGREGATORS[name].drawn:
-        return
     np.testing.assert_allclose(parts["bfloat16"].astype(jnp.float32), whole[:4], rtol=2**-8)
     np.testing.assert_allclose(parts["float16"].astype(jnp.float32).ravel(), whole[4:8], rtol=2**-10)
     np.testing.assert_allclose(parts["float32"][0], whole[8:11], rtol=1e-5)
     np.testing.assert_allclose(parts["float32"][1], whole[11], rtol=1e-5)
 
 
-@every
+@conventional
 def test_empty_tree_passes(name):
     assert update(name, {}) == {}
     assert update(name, {"a": None}) == {"a": None}
@@ -389,19 +516,21 @@ def test_leaves_without_a_common_task_axis_are_an_error_that_names_the_function(
         update(name, tree)
 
 
-@every
+@conventional
 def test_is_the_first_link_of_a_chain_compiled_once(name, compiled):
     params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
-    transformation = optax.chain(build(name, 2), optax.adamw(1e-3))
+    tasks = max(2, AGGREGATORS[name].fewest)
+    transformation = optax.chain(AGGREGATORS[name].made(tasks), optax.adamw(1e-3))
 
     @jax.jit
     def chained(params, state, gradients):
         updates, state = transformation.update(
-            gradients, state, params, value=jnp.float32(1.0), task_losses=jnp.ones(2)
+            gradients, state, params, value=jnp.float32(1.0), task_losses=jnp.ones(tasks)
         )
         return optax.apply_updates(params, updates), state
 
-    gradients = {"w": jnp.stack([jnp.ones((2, 3)), -0.5 * jnp.ones((2, 3))]), "b": jnp.ones((2, 3))}
+    factors = jnp.where(jnp.arange(tasks) == 1, -0.5, 1.0)
+    gradients = {"w": factors[:, None, None] * jnp.ones((2, 3)), "b": jnp.ones((tasks, 3))}
     state = transformation.init(params)
     compiled.clear()
     first, state = chained(params, state, gradients)
@@ -411,11 +540,11 @@ def test_is_the_first_link_of_a_chain_compiled_once(name, compiled):
     np.testing.assert_allclose(first["b"], -1e-3, rtol=1e-4)  # Adam's first step is the sign of the aggregate
 
 
-@every
+@conventional
 def test_scan_and_vmap_equal_the_loop(name):
     step = jitted(name, 3)
     gradients = jnp.asarray(np.stack([conflicting(3), conflicting(3)[::-1] ** 3]), jnp.float32)
-    state, _ = initial(name, gradients[0])
+    state = AGGREGATORS[name].made(3).init(like_one_task(gradients[0]))
     together, _ = jax.jit(jax.vmap(step, in_axes=(0, None)))(gradients, state)
     for one, alone in zip(together, gradients, strict=True):
         np.testing.assert_allclose(one, step(alone, state)[0], rtol=1e-4, atol=1e-6)
@@ -426,7 +555,7 @@ def test_scan_and_vmap_equal_the_loop(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), last, state)
 
 
-@every
+@conventional
 def test_sharded_gradients_give_the_unsharded_update(name):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     gradients = {"w": jnp.asarray(conflicting(3, 32), jnp.float32).reshape(3, 2, 16)}
@@ -436,11 +565,10 @@ def test_sharded_gradients_give_the_unsharded_update(name):
     assert got.sharding.shard_shape(got.shape) == (2, 2)
 
 
-@every
+@conventional
 def test_lowers_for_every_platform(name):
-    state, _ = initial(name, jnp.zeros((3, 4, 5)))
     exported = jax.export.export(jitted(name, 3), platforms=["cpu", "cuda", "tpu"])(
-        jax.ShapeDtypeStruct((3, 4, 5), jnp.float32), state
+        jax.ShapeDtypeStruct((3, 4, 5), jnp.float32), AGGREGATORS[name].made(3).init(jnp.zeros((4, 5)))
     )
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert "callback" not in exported.mlir_module()

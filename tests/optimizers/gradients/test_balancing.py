@@ -118,7 +118,7 @@ def test_losses_that_are_no_vector_of_the_tasks_are_refused(make):
     with pytest.raises(ValueError, match=r"loss_fn must return the losses of the tasks as a vector .*got shape \(\)"):
         stateless(make(2))(lambda *args: two_losses(*args).sum())(*args)
     if make in (famo, dwa):
-        with pytest.raises(ValueError, match=rf"{make.__name__}: .*vector \[3\], got shape \[2\]"):
+        with pytest.raises(ValueError, match=rf"{make.__name__}: .*vector \[3\], got shape \(2,\)"):
             stateless(make(3))(two_losses)(*args)
 
 
