@@ -42,8 +42,8 @@ def gradnorm(tasks: int, *, alpha: Any = 1.5, learning_rate: Any = 0.025) -> opt
     dtype. The update takes `task_losses`, `[T]`, as an extra argument, which `make_train_step` passes; they must not be
     negative. A loss that is 0 from the start counts as one that does not change. A gradient with NaN or inf gives NaN,
     and so does such a loss or a negative one; skip such updates (`optax.apply_if_finite`, or the train step's
-    `skip_nonfinite`), for the weights learn from them. The paper takes the gradients of the last shared layer alone for
-    the norms, which saves time and nothing else; here they are over the whole tree.
+    `skip_nonfinite`), for the weights learn from them. The paper takes the norms over the last shared layer alone, to
+    save time; here they are over the whole tree.
 
     Args:
         tasks: the number of tasks T.
