@@ -53,7 +53,8 @@ def modo_weights(
     _check("modo_weights", gamma, rho)
     weights = task_vector("modo_weights", "former", former, gramian, 1.0 / gramian.shape[0])
     slope = jnp.dot(gramian, weights, precision=lax.Precision.HIGHEST) + rho * weights
-    return nan_unless_finite(gramian, optax.projections.projection_simplex(weights - gamma * slope))
+    projected = optax.projections.projection_simplex(weights - gamma * slope)
+    return nan_unless_finite(gramian, projected.astype(gramian.dtype))
 
 
 def _check(function: str, gamma: Any, rho: Any) -> None:

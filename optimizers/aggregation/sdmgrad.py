@@ -86,7 +86,7 @@ def _approach(
         v, velocity = state
         slope = jnp.dot(normalized, v + lam * preferred, precision=lax.Precision.HIGHEST)
         velocity = momentum * velocity + slope
-        return optax.projections.projection_simplex(v - step_size * velocity), velocity
+        return optax.projections.projection_simplex(v - step_size * velocity).astype(v.dtype), velocity
 
     return lax.fori_loop(0, iterations, step, (start, jnp.zeros_like(start)))[0]
 

@@ -74,6 +74,7 @@ AGGREGATORS = [
         function=optimizers.krum,
         arguments={"byzantine": 0},
         switches={"selected": 2},
+        permutation_invariant=None,  # of three tasks, two are each other's nearest, and the first of those wins
         agreed=None,
         fewest=3,
         faults=(
@@ -229,6 +230,9 @@ FUNCTIONS = [
             "second": generator.normal(size=(3, 4)).astype(np.float32),
         },
         shape=(3, 3),
-        faults=(Fault({"second": jnp.ones((3, 5))}, ValueError), Fault({"first": jnp.float32(1.0)}, ValueError)),
+        faults=(
+            Fault({"second": jnp.ones((3, 5))}, ValueError),
+            Fault({"first": jnp.float32(1.0)}, ValueError, words=()),
+        ),
     ),
 ]
