@@ -57,7 +57,7 @@ def set_by(case):
         known |= set(case.arguments(np.random.default_rng(0), case.batches[0]))
         known |= ({"where"} if case.masked else set()) | ({"axis_name"} if case.coupled else set())
     else:
-        known |= {*case.arguments, *(["tasks"] if getattr(case, "counts", False) else [])}
+        known |= set(case.always() if hasattr(case, "always") else case.arguments)
     return known
 
 
