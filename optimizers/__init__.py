@@ -2,26 +2,20 @@
 
 | where | what |
 |---|---|
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `per_task`, `StatefulRule` |
-| | several tasks in one backward pass: `famo`, `dwa`, `random_loss_weighting` |
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `StatefulRule` |
+| `gradients/` | how to differentiate: `backprop`, `accumulate`, `grad_cache`, `StatefulRule` |
 | | several gradients: `per_task`, `per_example`, `jacobian_descent`; `private_gradient`, `privacy_epsilon` |
-| `gradients/` | how to differentiate: `backprop`, `accumulate`, `grad_cache`, `per_task`, `StatefulRule` |
-| | sharpness-aware: `sam`, `gsam`, `fisher_sam` |
-| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation` |
+| | several tasks in one backward pass: `famo`, `dwa`, `random_loss_weighting` |
 | | sharpness-aware: `sam`, `gsam`, `fisher_sam`, `esam`, `smooth_domain_adversarial` |
 | | sharpness-aware with a memory: `looksam`, `friendly_sam` |
-| | adversarial: `adversarial_weight_perturbation`, `adversarial_model_perturbation`, `robust_weight_perturbation` |
-| | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
+| | adversarial: `adversarial_weight_perturbation`, `robust_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
+| | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
 | | without backpropagation: `forward_gradient`, `guided_forward_gradient`, `spsa`, `local_perturbation` |
-| `layers/` | layers with a way of their own to a gradient: `likelihood_ratio_linear`, `likelihood_ratio_noise` |
-| `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `aligned_mtl` and others |
+| `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `nash_mtl`, `aligned_mtl` and others |
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
-| | of a model's output: `loss_balancer` |
-| | around them: `shared_only`, `gramian`, `conflict_rate` |
+| | around them: `shared_only`, `gramian`, `cross_gramian`, `conflict_rate` |
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
-| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk` and others |
+| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
@@ -122,7 +116,7 @@ from optimizers.gradients import (
     surrogate_sharpness,
 )
 from optimizers.layers import (
-    alignment_angle,
+    alignment_cosine,
     direct_feedback,
     feedback_alignment_dense,
     feedback_matrices,
@@ -162,7 +156,7 @@ __all__ = [
     "adversarial_weight_perturbation",
     "aligned_mtl",
     "aligned_mtl_weights",
-    "alignment_angle",
+    "alignment_cosine",
     "backprop",
     "bloop",
     "cagrad",

@@ -7,7 +7,7 @@ rank. Gradients have the dtypes of what they are gradients of, as those of the p
 |---|---|
 | `feedback.py` | errors sent back by other matrices than the transposed weights: `direct_feedback`, and on top of it |
 | | `feedback_alignment_dense`, `product_feedback_dense` |
-| | their matrices: `feedback_matrices`, `product_feedback_init`; how well they do: `alignment_angle` |
+| | their matrices: `feedback_matrices`, `product_feedback_init`; how well they do: `alignment_cosine` |
 | `randomized.py` | less memory: `randomized_dense` saves a random sketch of its input; |
 | | `randomized_matmul`, `randomized_matmul_variance` |
 | `straight_through.py` | the value of one function, the derivative of another: `straight_through`, `reste`, |
@@ -19,7 +19,7 @@ rank. Gradients have the dtypes of what they are gradients of, as those of the p
 """
 
 from optimizers.layers.feedback import (
-    alignment_angle,
+    alignment_cosine,
     direct_feedback,
     feedback_alignment_dense,
     feedback_matrices,
@@ -36,7 +36,7 @@ from optimizers.layers.sampling import gumbel_subsample_mask, gumbel_topk, subsa
 from optimizers.layers.straight_through import reste, reste_schedule, reverse_gradient, straight_through
 
 __all__ = [
-    "alignment_angle",
+    "alignment_cosine",
     "direct_feedback",
     "feedback_alignment_dense",
     "feedback_matrices",

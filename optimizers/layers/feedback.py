@@ -325,7 +325,7 @@ def product_feedback_init(
     return fixed, jax.nn.initializers.glorot_uniform()(for_learned, (middle, inputs))
 
 
-def alignment_angle(gradient: PyTree, other: PyTree, *, per_leaf: bool = False) -> PyTree:
+def alignment_cosine(gradient: PyTree, other: PyTree, *, per_leaf: bool = False) -> PyTree:
     r"""The cosine of the angle between two gradients, as a diagnostic of feedback alignment.
 
     $$
@@ -350,9 +350,9 @@ def alignment_angle(gradient: PyTree, other: PyTree, *, per_leaf: bool = False) 
         >>> import jax.numpy as jnp
         >>> g = {"w": jnp.array([1.0, 1.0]), "b": jnp.array([2.0])}
         >>> h = {"w": jnp.array([0.0, 3.0]), "b": jnp.array([-1.0])}
-        >>> {name: round(float(cosine), 4) for name, cosine in alignment_angle(g, h, per_leaf=True).items()}
+        >>> {name: round(float(cosine), 4) for name, cosine in alignment_cosine(g, h, per_leaf=True).items()}
         {'b': -1.0, 'w': 0.7071}
-        >>> print(f"{alignment_angle(g, h):.4f}")
+        >>> print(f"{alignment_cosine(g, h):.4f}")
         0.1291
 
     Source:
@@ -360,10 +360,10 @@ def alignment_angle(gradient: PyTree, other: PyTree, *, per_leaf: bool = False) 
     """
     expected, got = str(jax.tree.structure(gradient)), str(jax.tree.structure(other))
     if got != expected:
-        raise ValueError(f"alignment_angle: other must have the structure of gradient, {expected}, got {got}")
+        raise ValueError(f"alignment_cosine: other must have the structure of gradient, {expected}, got {got}")
     gradient, other = jax.tree.map(jnp.asarray, gradient), jax.tree.map(jnp.asarray, other)
     for g, h in zip(jax.tree.leaves(gradient), jax.tree.leaves(other)):
-        check_shape("alignment_angle", "other", h, g.shape)
+        check_shape("alignment_cosine", "other", h, g.shape)
     if per_leaf:
         return jax.tree.map(lambda g, h: _cosine([g], [h]), gradient, other)
     return _cosine(jax.tree.leaves(gradient), jax.tree.leaves(other))

@@ -190,8 +190,8 @@ FUNCTIONS = [
         faults=tuple(Fault({name: 0}, ValueError) for name in ("in_features", "out_features", "expansion")),
     ),
     Function(
-        name="alignment_angle",
-        function=optimizers.alignment_angle,
+        name="alignment_cosine",
+        function=optimizers.alignment_cosine,
         traced=draw_gradients,
         static={"per_leaf": False},
         faults=(
@@ -200,8 +200,8 @@ FUNCTIONS = [
         ),
     ),
     Function(
-        name="alignment_angle[per_leaf]",
-        function=optimizers.alignment_angle,
+        name="alignment_cosine[per_leaf]",
+        function=optimizers.alignment_cosine,
         traced=draw_gradients,
         static={"per_leaf": True},
         shapes=((), ()),

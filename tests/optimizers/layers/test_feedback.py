@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from optimizers import (
-    alignment_angle,
+    alignment_cosine,
     direct_feedback,
     feedback_alignment_dense,
     feedback_matrices,
@@ -150,7 +150,7 @@ def test_product_feedback_aligns_in_training():
         return product_feedback_dense(jnp.tanh(x @ params["w1"]), params["w2"], fixed, params["r"])
 
     path = descend(product, {"w1": w1, "w2": w2, "r": learned}, 1500)
-    cosine = jax.vmap(lambda w, r: alignment_angle(w.T, fixed @ r))(path["w2"], path["r"])
+    cosine = jax.vmap(lambda w, r: alignment_cosine(w.T, fixed @ r))(path["w2"], path["r"])
     assert cosine[0] < 0.6
     assert cosine[-1] > 0.95
 
@@ -186,23 +186,23 @@ def test_random_matrices_have_their_moments():
     assert np.abs(fixed @ fixed.T - np.eye(20)).max() < 5 / np.sqrt(600)
 
 
-def test_alignment_angle():
+def test_alignment_cosine():
     g = {"w": jnp.array([[3.0, 4.0]]), "b": jnp.array([12.0])}
     h = {"w": jnp.array([[4.0, -3.0]]), "b": jnp.array([-1.0])}
-    np.testing.assert_allclose(alignment_angle(g, h), -12 / (13 * np.sqrt(26)), rtol=1e-6)
-    np.testing.assert_allclose(alignment_angle(g, jax.tree.map(lambda x: -7 * x, g)), -1, rtol=1e-6)
-    leaves = alignment_angle(g, h, per_leaf=True)
+    np.testing.assert_allclose(alignment_cosine(g, h), -12 / (13 * np.sqrt(26)), rtol=1e-6)
+    np.testing.assert_allclose(alignment_cosine(g, jax.tree.map(lambda x: -7 * x, g)), -1, rtol=1e-6)
+    leaves = alignment_cosine(g, h, per_leaf=True)
     np.testing.assert_allclose((leaves["w"], leaves["b"]), (0, -1), atol=1e-7)
-    assert alignment_angle(g, jax.tree.map(jnp.zeros_like, g)) == 0
-    assert alignment_angle({}, {}) == 0
-    assert alignment_angle({"a": None, "b": jnp.ones((0, 3))}, {"a": None, "b": jnp.ones((0, 3))}) == 0
+    assert alignment_cosine(g, jax.tree.map(jnp.zeros_like, g)) == 0
+    assert alignment_cosine({}, {}) == 0
+    assert alignment_cosine({"a": None, "b": jnp.ones((0, 3))}, {"a": None, "b": jnp.ones((0, 3))}) == 0
     for extreme in (1e30, 1e-30):  # squares overflow and vanish
         tree = jax.tree.map(lambda x, e=extreme: e * x, g)
-        np.testing.assert_allclose(alignment_angle(tree, h), alignment_angle(g, h), rtol=1e-5)
+        np.testing.assert_allclose(alignment_cosine(tree, h), alignment_cosine(g, h), rtol=1e-5)
     half = jax.tree.map(lambda x: (1000 * x).astype(jnp.float16), g)
-    np.testing.assert_allclose(alignment_angle(half, h), alignment_angle(g, h), rtol=1e-3)
+    np.testing.assert_allclose(alignment_cosine(half, h), alignment_cosine(g, h), rtol=1e-3)
     for bad in (jnp.nan, jnp.inf):
-        assert np.isnan(alignment_angle({**g, "b": jnp.array([bad])}, h))
+        assert np.isnan(alignment_cosine({**g, "b": jnp.array([bad])}, h))
 
 
 def test_direct_feedback_learns_digits_and_aligns():
@@ -233,7 +233,7 @@ def test_direct_feedback_learns_digits_and_aligns():
             params, state = carry
             gradient = jax.grad(loss)(params)
             updates, state = tx.update(gradient, state)
-            cosines = alignment_angle(gradient, jax.grad(lambda p: loss(p, False))(params), per_leaf=True)
+            cosines = alignment_cosine(gradient, jax.grad(lambda p: loss(p, False))(params), per_leaf=True)
             return (optax.apply_updates(params, updates), state), cosines
 
         (params, _), cosines = jax.lax.scan(step, (params, tx.init(params)), None, 60)
