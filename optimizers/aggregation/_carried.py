@@ -15,8 +15,8 @@ from optimizers.aggregation._gramian import (
     combine,
     nan_unless_finite,
     stateful_weighted,
-    task_count,
 )
+from optimizers.aggregation._tasks import check_count, check_task_number
 
 
 class TaskState(NamedTuple):
@@ -48,20 +48,12 @@ def carrying_across(function: str, tasks: int, weigh: CarryingWeighting) -> opta
     ) -> tuple[PyTree, TaskState]:
         if cross_gramian is None:
             return alone.update(updates, state, params, **extra_args)
-        check_number_of_tasks(function, tasks, task_count(function, updates))
+        check_task_number(function, tasks, updates)
         products = check_gramian(function, cross_gramian)
         weights, state = _step(function, tasks, weigh)(products, state)
         return combine(nan_unless_finite(products, weights), updates), state
 
     return optax.GradientTransformationExtraArgs(alone.init, update)
-
-
-def check_number_of_tasks(function: str, tasks: int, count: int | None) -> None:
-    """Raise unless the gradients are of as many tasks as the state was made for."""
-    if count is not None and count != tasks:
-        raise ValueError(
-            f"{function}: expected gradients of shape [{tasks}, ...] for tasks={tasks}, got [{count}, ...]"
-        )
 
 
 def keep_unless(accept: Array, new: PyTree, old: PyTree) -> PyTree:
@@ -75,7 +67,7 @@ def _initial(tasks: int) -> TaskState:
 
 def _step(function: str, tasks: int, weigh: CarryingWeighting) -> Callable[[Array, TaskState], tuple[Array, TaskState]]:
     def step(products: Array, state: TaskState) -> tuple[Array, TaskState]:
-        check_number_of_tasks(function, tasks, products.shape[0])
+        check_count(function, tasks, products.shape[0])
         weights, values = weigh(products, state.values.astype(products.dtype), state.step)
         return weights, keep_unless(jnp.all(jnp.isfinite(products)), TaskState(values, state.step + 1), state)
 

@@ -13,9 +13,14 @@ from optimizers.aggregation._gramian import task_count
 def check_task_number(function: str, tasks: int, updates: PyTree) -> int | None:
     """The number of tasks stacked in `updates`, None for an empty tree; ValueError unless it is `tasks`."""
     count = task_count(function, updates)
+    check_count(function, tasks, count)
+    return count
+
+
+def check_count(function: str, tasks: int, count: int | None) -> None:
+    """Raise ValueError unless there are gradients of `tasks` tasks, or none at all."""
     if count not in (None, tasks):
         raise ValueError(f"{function}: tasks is {tasks}, but the gradients are stacked for {count} tasks")
-    return count
 
 
 def check_real(function: str, updates: PyTree) -> None:

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Int
 
 from optimizers._checks import check_positive_integer, check_range
 from optimizers._trees import PyTree, accumulator_dtype
-from optimizers.aggregation._carried import check_number_of_tasks, keep_unless
-from optimizers.aggregation._gramian import combine, task_count
+from optimizers.aggregation._carried import keep_unless
+from optimizers.aggregation._gramian import combine
+from optimizers.aggregation._tasks import check_task_number
 
 # Added to sums of squares and to baselines, as in the authors' code.
 _EPS = 1e-7
@@ -88,10 +89,8 @@ def excess_mtl(tasks: int, *, step_size: Any = 1.0, warmup_steps: int = 1) -> op
         updates: PyTree, state: ExcessMTLState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, ExcessMTLState]:
         del params, extra_args
-        count = task_count("excess_mtl", updates)
-        if count is None:
+        if check_task_number("excess_mtl", tasks, updates) is None:
             return updates, state
-        check_number_of_tasks("excess_mtl", tasks, count)
         squares = jax.tree.map(lambda s, g: s + _squares(g), state.squares, updates)
         risks = _risks(updates, squares)
         warming = state.step < warmup
