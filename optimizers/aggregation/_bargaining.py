@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_factor, cho_solve
@@ -37,6 +38,7 @@ def bargaining_weights(gramian: Float[Array, "T T"], alpha: Any) -> Float[Array,
     return nan_unless_finite(gramian, jnp.where(square <= rounding(cosines), 0.0, weights))
 
 
+@jax.jit
 def _newton(cosines: Float[Array, "T T"], start: Float[Array, " T"], power: Array) -> Float[Array, " T"]:
     """The factors x > 0 by which `z = start * x` solves `C z = start * x^-p`.
 

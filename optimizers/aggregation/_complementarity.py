@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_factor, cho_solve
@@ -21,6 +22,7 @@ class _Exchange(NamedTuple):
     done: Array
 
 
+@jax.jit
 def complementary(matrix: Float[Array, "T T"], slope: Float[Array, " T"]) -> Float[Array, " T"]:
     """The s of `s >= 0, y = A s + slope >= 0, s y = 0`, or argmin_{s >= 0} s^T A s / 2 + slope^T s.
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
@@ -86,6 +87,7 @@ def _square(matrix: Array, vector: Array) -> Array:
     return jnp.sum(vector * jnp.dot(matrix, vector, precision=lax.Precision.HIGHEST))
 
 
+@jax.jit
 def _steps_to_best(cosines: Array, norms: Array, to_mean: Array, radius: Array, gain: Array) -> Array:
     """Multiples v of the gradients that lead from their mean to the ball's best point; 0 where no direction is best.
 

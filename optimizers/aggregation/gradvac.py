@@ -79,6 +79,7 @@ def gradvac_weights(
     return nan_unless_finite(gramian, weights), cosines
 
 
+@jax.jit
 def _weights_in_order(
     gramian: Float[Array, "T T"], targets: Float[Array, "T T"], orders: Int[Array, "T T"]
 ) -> tuple[Float[Array, " T"], Float[Array, "T T"]]:

@@ -54,6 +54,7 @@ def pcgrad_weights(gramian: Float[Array, "T T"], key: Array) -> Float[Array, " T
     return _weights_in_order(gramian, jax.vmap(lambda k: jax.random.permutation(k, gramian.shape[0]))(keys))
 
 
+@jax.jit
 def _weights_in_order(gramian: Float[Array, "T T"], orders: Int[Array, "T T"]) -> Float[Array, " T"]:
     """PCGrad's weights when task i visits the tasks in the order `orders[i]`, itself passed over."""
     tasks = jnp.arange(gramian.shape[0])

@@ -1,7 +1,9 @@
 """SDMGrad: near a preferred direction, the update that serves the worst-off task, by projected gradient steps."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
@@ -75,6 +77,7 @@ def _check(function: str, lam: Any, step_size: Any, momentum: Any, iterations: i
     return lam, step_size, momentum, check_positive_integer(function, "iterations", iterations)
 
 
+@functools.partial(jax.jit, static_argnames="iterations")
 def _approach(
     gramian: Array, start: Array, preferred: Array, lam: Any, step_size: Any, momentum: Any, iterations: int
 ) -> Float[Array, " T"]:
