@@ -66,6 +66,16 @@ class GradientRule:
         switched = {f"{n}={v}": self.make(**{n: v, **changes}) for n, v in self.switches.items()}
         return {"default": self.make(**changes), **switched}
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compiled", {})
+
+    def compiled(self) -> dict[str, Callable[..., Any]]:
+        """The variants with aux, jitted; the checks share what is compiled."""
+        if not self._compiled:
+            for name, rule in self.variants().items():
+                self._compiled[name] = jax.jit(rule(self.loss_and_aux, True))
+        return self._compiled
+
     def loss(
         self, params: PyTree, batch: PyTree, key: jax.Array | None = None, *, shift: Any = 0.0, teacher: PyTree = None
     ) -> jax.Array:
@@ -155,15 +165,15 @@ def describe(x: Any) -> tuple[Any, Any]:
 
 def check_visible_parameters_are_not_perturbed(case: GradientRule) -> None:
     """The value and aux are those of the loss at the given parameters, wherever the gradient is taken."""
-    for name, rule in case.variants().items():
-        value, _ = jax.jit(rule(case.loss_and_aux, True))(*arguments())
+    for name, value_and_grad in case.compiled().items():
+        value, _ = value_and_grad(*arguments())
         same(value, case.value_and_aux(*arguments()), f"{name}: value or aux of other parameters")
 
 
 def check_jit_equals_eager(case: GradientRule) -> None:
     for name, rule in case.variants().items():
-        value_and_grad = rule(case.loss_and_aux, True)
-        same(jax.jit(value_and_grad)(*arguments()), value_and_grad(*arguments()), f"{name}: jit differs from eager")
+        eager = rule(case.loss_and_aux, True)(*arguments())
+        same(case.compiled()[name](*arguments()), eager, f"{name}: jit differs from eager")
 
 
 def check_vmap_equals_loop(case: GradientRule) -> None:
@@ -172,7 +182,7 @@ def check_vmap_equals_loop(case: GradientRule) -> None:
         value_and_grad = rule(case.loss_and_aux, True)
         several = [arguments(seed=seed) for seed in range(3)]
         together = jax.jit(jax.vmap(value_and_grad))(*jax.tree.map(lambda *x: jnp.stack(x), *several))
-        apart = [jax.jit(value_and_grad)(*one) for one in several]
+        apart = [case.compiled()[name](*one) for one in several]
         same(together, jax.tree.map(lambda *x: jnp.stack(x), *apart), f"{name}: vmap differs from a loop")
 
 
