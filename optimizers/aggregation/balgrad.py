@@ -1,12 +1,13 @@
 """BalGrad: the task's gradient without what opposes the balance of the modalities, and the balancing gradient."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import optax
 from jax import lax
 from jaxtyping import Array, Float
 
 from optimizers.aggregation._gramian import (
-    Preference,
     check_gramian,
     nan_unless_finite,
     task_vector,
@@ -15,9 +16,11 @@ from optimizers.aggregation._gramian import (
 )
 from optimizers.aggregation._spectrum import rounding
 
+Balance = Float[Array, " S"] | Sequence[float] | None
+
 
 def balgrad_weights(
-    gramian: Float[Array, "T T"], weights: Preference = None, *, project: str = "task"
+    gramian: Float[Array, "T T"], weights: Balance = None, *, project: str = "task"
 ) -> Float[Array, " T"]:
     r"""Weights of the gradients in BalGrad's update: the task's first, then those of the terms that balance modalities.
 
@@ -73,7 +76,7 @@ def _check(function: str, project: str) -> None:
         raise ValueError(f"{function}: project must be 'task' or 'balance', got {project!r}")
 
 
-def balgrad(weights: Preference = None, *, project: str = "task") -> optax.GradientTransformationExtraArgs:
+def balgrad(weights: Balance = None, *, project: str = "task") -> optax.GradientTransformationExtraArgs:
     """BalGrad: the task's gradient, without its part against the balance of the modalities, and the balancing gradient.
 
     Turns updates of leaves `[T, ...]`, the stacked gradients of the task and of T - 1 terms that balance the

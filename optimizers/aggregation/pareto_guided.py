@@ -26,9 +26,10 @@ def pareto_guided_weights(gramian: Float[Array, "T T"]) -> Float[Array, " T"]:
     objective. Where the guide vanishes, every feasible point is as good, and that one is taken.
 
     The program is solved by a dual simplex method, exactly up to rounding, in about as many linear solves as there are
-    gradients; `mgda_weights` stand in should rounding stop it. In float32, for up to 64 gradients, `<d, g_j>` is above
-    -2e-4 of |g_j| times their mean length `sum_k w_k |g_k|`, and the objective within 1e-3 of the best, times that
-    length and the guide's (8e-6 and 2e-4 are the worst seen, nearly dependent gradients among them).
+    gradients; `mgda_weights` stand in should rounding stop it. In float32, for up to 64 gradients whose lengths differ
+    by up to 1e4, `<d, g_j>` is above -2e-4 |g_j| times their mean length `sum_k w_k |g_k|`, and the objective within
+    1e-3 of the best, times that length and the guide's (8e-6 and 2e-4 are the worst seen, nearly dependent gradients
+    among them).
 
     Args:
         gramian: inner products of the gradients, `[T, T]`, the guide's last.
