@@ -12,6 +12,7 @@
 | | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
 | | without backpropagation: `forward_gradient`, `guided_forward_gradient`, `spsa`, `local_perturbation` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `nash_mtl`, `aligned_mtl` and others |
+| | with roles: `pcd`, `balgrad`, `bloop` for a first task, `pareto_guided` for a guide |
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | around them: `shared_only`, `gramian`, `cross_gramian`, `conflict_rate` |
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
@@ -32,6 +33,8 @@ from optimizers.ademamix import ademamix, ademamix_alpha_schedule, ademamix_b3_s
 from optimizers.aggregation import (
     aligned_mtl,
     aligned_mtl_weights,
+    balgrad,
+    balgrad_weights,
     bloop,
     cagrad,
     cagrad_weights,
@@ -66,6 +69,8 @@ from optimizers.aggregation import (
     modo_weights,
     nash_mtl,
     nash_mtl_weights,
+    pareto_guided,
+    pareto_guided_weights,
     pcd,
     pcd_weights,
     pcgrad,
@@ -158,6 +163,8 @@ __all__ = [
     "aligned_mtl_weights",
     "alignment_cosine",
     "backprop",
+    "balgrad",
+    "balgrad_weights",
     "bloop",
     "cagrad",
     "cagrad_weights",
@@ -221,6 +228,8 @@ __all__ = [
     "nash_mtl",
     "nash_mtl_weights",
     "normalized_weight_decay",
+    "pareto_guided",
+    "pareto_guided_weights",
     "pcd",
     "pcd_weights",
     "pcgrad",

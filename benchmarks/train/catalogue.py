@@ -23,7 +23,7 @@ TITLES = {
     "schedule": "schedules, wherever a number varies with the step",
 }
 # Aggregators of something else than the gradients of tasks of one rank.
-SPECIAL = {"bal_grad", "bloop", "loss_balancer", "m_config", "pareto_guided"}
+SPECIAL = {"balgrad", "bloop", "loss_balancer", "m_config", "pareto_guided"}
 # Keywords that the tasks provide, not the user.
 PROVIDED = {"where", "weights", "key", "axis_name"}
 

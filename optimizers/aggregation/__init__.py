@@ -25,6 +25,8 @@
 | `gradnorm.py` | `gradnorm`: weights learnt to balance the norms, from the norms and the losses |
 | `excess_mtl.py` | `excess_mtl`: weights that grow with the tasks' excess risks |
 | `pcd.py` | `pcd`, `pcd_weights`: the first task's gradient, with a share of progress for every other task |
+| `balgrad.py` | `balgrad`, `balgrad_weights`: the first gradient without what opposes the weighted others, and those |
+| `pareto_guided.py` | `pareto_guided`, `pareto_guided_weights`: what harms none and serves the last, a guide, best |
 | `bloop.py` | `bloop`: auxiliary gradients made orthogonal to a moving average of the main one |
 | `loss_balancer.py` | `loss_balancer`: EnCodec's, for gradients with respect to a model's output |
 | `graddrop.py` | `graddrop`: at each coordinate the gradients of one sign, drawn by chance |
@@ -48,6 +50,7 @@ from optimizers.aggregation._carried import TaskState
 from optimizers.aggregation._dual_cone import dual_cone_projection_weights
 from optimizers.aggregation._gramian import cross_gramian, gramian
 from optimizers.aggregation.aligned_mtl import aligned_mtl, aligned_mtl_weights
+from optimizers.aggregation.balgrad import balgrad, balgrad_weights
 from optimizers.aggregation.bloop import BloopState, bloop
 from optimizers.aggregation.cagrad import cagrad, cagrad_weights
 from optimizers.aggregation.config import config, config_weights
@@ -69,6 +72,7 @@ from optimizers.aggregation.mgda import mgda, mgda_weights
 from optimizers.aggregation.moco import MoCoState, moco
 from optimizers.aggregation.modo import modo, modo_weights
 from optimizers.aggregation.nash_mtl import nash_mtl, nash_mtl_weights
+from optimizers.aggregation.pareto_guided import pareto_guided, pareto_guided_weights
 from optimizers.aggregation.pcd import pcd, pcd_weights
 from optimizers.aggregation.pcgrad import PCGradState, pcgrad, pcgrad_weights
 from optimizers.aggregation.rgw import RGWState, rgw, rgw_weights
@@ -92,6 +96,8 @@ __all__ = [
     "TaskState",
     "aligned_mtl",
     "aligned_mtl_weights",
+    "balgrad",
+    "balgrad_weights",
     "bloop",
     "cagrad",
     "cagrad_weights",
@@ -126,6 +132,8 @@ __all__ = [
     "modo_weights",
     "nash_mtl",
     "nash_mtl_weights",
+    "pareto_guided",
+    "pareto_guided_weights",
     "pcd",
     "pcd_weights",
     "pcgrad",

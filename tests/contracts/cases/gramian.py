@@ -70,6 +70,21 @@ AGGREGATORS = [
         agreed=None,
     ),
     Aggregator(
+        name="balgrad",
+        function=optimizers.balgrad,
+        switches={"weights": [0.2, 0.8], "project": "balance"},
+        permutation_invariant=None,
+        agreed=None,
+        faults=(Fault({"project": "both"}, ValueError),),
+    ),
+    Aggregator(
+        name="pareto_guided",
+        function=optimizers.pareto_guided,
+        permutation_invariant=None,
+        agreed=None,
+        fewest=2,
+    ),
+    Aggregator(
         name="krum",
         function=optimizers.krum,
         arguments={"byzantine": 0},
@@ -179,6 +194,25 @@ FUNCTIONS = [
             Fault({"tau": jnp.ones(3)}, ValueError),
             Fault({"mean_squares": jnp.ones(2)}, ValueError),
         ),
+    ),
+    Function(
+        name="balgrad_weights",
+        function=optimizers.balgrad_weights,
+        traced=lambda generator: {"gramian": draw_gramian(generator), "weights": np.float32([0.3, 0.7])},
+        static={"project": "balance"},
+        shape=(3,),
+        faults=(
+            *GRAMIAN_FAULTS,
+            Fault({"weights": jnp.ones(3)}, ValueError),
+            Fault({"project": "both"}, ValueError),
+        ),
+    ),
+    Function(
+        name="pareto_guided_weights",
+        function=optimizers.pareto_guided_weights,
+        traced=lambda generator: {"gramian": draw_gramian(generator)},
+        shape=(3,),
+        faults=(*GRAMIAN_FAULTS, Fault({"gramian": jnp.ones((1, 1))}, ValueError, words=())),
     ),
     Function(
         name="krum_weights",
