@@ -121,7 +121,7 @@ def test_learning_rates_fill_in_what_an_optimizer_leaves_out():
 def test_all_aggregators_are_the_public_ones():
     made = catalogue.aggregators_of_tasks(3)
     assert {"pcgrad", "upgrad", "mgda", "graddrop", "gradnorm(tasks=3)", "moco(tasks=3)"} <= set(made)
-    asking = {"shared_only", "trimmed_mean"}  # for a path predicate, for how many to trim
+    asking = {"cr_mogm", "shared_only", "trimmed_mean"}  # for a weighting, a path predicate, how many to trim
     public = set(catalogue.functions_of("aggregate")) - asking - catalogue.SPECIAL
     assert {text.partition("(")[0] for text in made} == public
     for text in made:
