@@ -233,7 +233,7 @@ def check_chains_with_an_optimizer(case: Aggregator) -> None:
         for _ in range(2):
             params, state = train(params, state)
         all_finite(params, "after an Optax chain")
-        assert train._cache_size() == 1, "the state compiles the chain again"
+        assert train._cache_size() <= 1, "the state compiles the chain again"
 
 
 def check_odd_leaves(case: Aggregator) -> None:

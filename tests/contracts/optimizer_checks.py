@@ -242,7 +242,7 @@ def check_inject_hyperparams(case: Transformation) -> None:
     for name in values:
         changed = state._replace(hyperparams={**state.hyperparams, name: 0.5 * state.hyperparams[name]})
         update(grads, changed, params)
-    assert update._cache_size() == 1, "a changed hyperparameter compiles again"
+    assert update._cache_size() <= 1, "a changed hyperparameter compiles again"
 
 
 def check_masked_leaves_cost_nothing(case: Transformation) -> None:

