@@ -180,8 +180,12 @@ def test_split_over_devices_value_and_gradient_are_those_of_the_global_batch(los
 def test_second_order():
     with jax.enable_x64(True):
         for loss in LOSSES:
-            check_grads(lambda x, s, f=loss: f(x, IDS, smooth=s), (LOGITS, jnp.asarray(0.5)), 2, rtol=1e-5, atol=1e-5)
-        check_grads(lambda x, y, a: dice_loss(x, y, alpha=a), (LOGITS, SOFT, jnp.asarray(0.3)), 2, rtol=1e-5, atol=1e-5)
+            check_grads(
+                jax.jit(lambda x, s, f=loss: f(x, IDS, smooth=s)), (LOGITS, jnp.asarray(0.5)), 2, rtol=1e-5, atol=1e-5
+            )
+        check_grads(
+            jax.jit(lambda x, y, a: dice_loss(x, y, alpha=a)), (LOGITS, SOFT, jnp.asarray(0.3)), 2, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_errors():
