@@ -123,6 +123,8 @@ AGGREGATORS = [
     Aggregator(
         name="sdmgrad",
         function=optimizers.sdmgrad,
+        # Twenty steps of the authors' size, 10, each overshoot, and magnify roundings as they go.
+        arguments={"step_size": 0.2},
         hyperparameters={"lam": 0.3, "step_size": 0.2, "momentum": 0.3},
         refused={"lam": (-0.1,), "step_size": (0.0,), "momentum": (-0.1, 1.0)},
         switches={"preference": [0.2, 0.3, 0.5], "iterations": 3},
