@@ -20,9 +20,9 @@ Weighting = Callable[[Array], Array]
 StatefulWeighting = Callable[[Array, Any], tuple[Array, Any]]
 Preference = Float[Array, " T"] | Sequence[float] | None
 
-# So many numbers XLA's CPU compiler multiplies by their transpose out of the cache, and [T, 1e7] at a fifth of that
-# speed. Leaves of fewer than 16 such blocks are multiplied at once.
-_BLOCK = 65536
+# XLA's CPU compiler multiplies so many columns by their transpose out of the cache, and 1e7 at a fifth of that speed.
+# Leaves of fewer than 16 such blocks are multiplied at once.
+_COLUMNS = 8192
 
 # Up to so many tasks their weighted sum is written out: one pass that reads each gradient once and fuses with what
 # follows. A matrix product, which widens a copy of 16-bit leaves, compiles faster for many.
@@ -108,7 +108,7 @@ def gramian(tree: PyTree) -> Float[Array, "T T"]:
     count = task_count("gramian", tree)
     if count is None:
         return jnp.zeros((0, 0), jnp.float32)
-    return _sum_of_inner_products(tree, tree)
+    return _sum_of_inner_products(tree)
 
 
 def cross_gramian(first: PyTree, second: PyTree) -> Float[Array, "T T"]:
@@ -147,40 +147,43 @@ def cross_gramian(first: PyTree, second: PyTree) -> Float[Array, "T T"]:
     return _sum_of_inner_products(first, second)
 
 
-def _sum_of_inner_products(first: PyTree, second: PyTree) -> Float[Array, "T T"]:
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return sum((_inner_products(*map(jnp.asarray, pair)) for pair in pairs), start=jnp.zeros((), jnp.float32))
+def _sum_of_inner_products(*trees: PyTree) -> Float[Array, "T T"]:
+    leaves = zip(*map(jax.tree.leaves, trees), strict=True)
+    return sum((_inner_products(*map(jnp.asarray, each)) for each in leaves), start=jnp.zeros((), jnp.float32))
 
 
-def _inner_products(leaf: Array, other: Array) -> Float[Array, "T T"]:
-    """Re<g_i, h_j> of two leaves [T, ...], without widened copies of them."""
+def _inner_products(*leaves: Array) -> Float[Array, "T T"]:
+    """Re<g_i, h_j> of two leaves [T, ...], or of one with itself, without widened copies of them."""
+    wide = accumulator_dtype(leaves[0].dtype)
 
-    def contract(x: Array, y: Array) -> Array:
+    def contract(*leaves: Array) -> Array:
+        x, y = leaves[0], leaves[-1]
         axes = tuple(range(1, x.ndim))
         return lax.dot_general(
             x,
             y.conj(),
             ((axes, axes), ((), ())),
             precision=lax.Precision.HIGHEST,  # accelerators would otherwise round the factors to 8 or 11 bits
-            preferred_element_type=accumulator_dtype(x.dtype),
+            preferred_element_type=wide,
         ).real
 
-    def contract_flat(x: Array, y: Array) -> Array:
-        x, y = (z.reshape(z.shape[0], -1) for z in (x, y))
-        columns = max(1, _BLOCK // x.shape[0])
-        blocks = x.shape[1] // columns
-        if blocks < 16 or x.dtype == jnp.bfloat16:  # slices of bfloat16 are cut from a widened copy of the whole leaf
-            return contract(x, y)
+    def contract_flat(*leaves: Array) -> Array:
+        flat = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
+        blocks = flat[0].shape[1] // _COLUMNS
+        # Slices of bfloat16 would be cut from a widened copy of the whole leaf.
+        if blocks < 16 or flat[0].dtype == jnp.bfloat16:
+            return contract(*flat)
 
         def add_block(number: Array, total: Array) -> Array:
-            start = number * columns
-            return total + contract(*(lax.dynamic_slice_in_dim(z, start, columns, axis=1) for z in (x, y)))
+            start = number * _COLUMNS
+            return total + contract(*(lax.dynamic_slice_in_dim(x, start, _COLUMNS, axis=1) for x in flat))
 
-        return lax.fori_loop(0, blocks, add_block, contract(*(z[:, blocks * columns :] for z in (x, y))))
+        return lax.fori_loop(0, blocks, add_block, contract(*(x[:, blocks * _COLUMNS :] for x in flat)))
 
     # Contracted over several axes, a leaf is copied by XLA's CPU compiler; flattened, it would be gathered where it
     # is sharded over the last of them.
-    return lax.platform_dependent(leaf, other.astype(leaf.dtype), cpu=contract_flat, default=contract)
+    leaves = tuple(leaf.astype(leaves[0].dtype) for leaf in leaves)
+    return lax.platform_dependent(*leaves, cpu=contract_flat, default=contract)
 
 
 def combine(weights: Float[Array, " T"], tree: PyTree) -> PyTree:

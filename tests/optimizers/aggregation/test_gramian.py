@@ -92,7 +92,7 @@ def test_sharded_leaves_give_the_unsharded_result_and_stay_sharded():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 def test_a_large_leaf_is_multiplied_in_blocks(dtype):
     """All of it, the columns beyond the last whole block too, and with no temporary but a block."""
-    leaf = jnp.asarray(np.random.default_rng(0).normal(size=(32, 40_001)), dtype)
+    leaf = jnp.asarray(np.random.default_rng(0).normal(size=(32, 131_073)), dtype)
     executable = jax.jit(gramian).lower(leaf).compile()
     exact = np.asarray(leaf, np.float64)
     exact = exact @ exact.T
