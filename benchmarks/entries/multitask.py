@@ -15,6 +15,7 @@ import optimizers
 from benchmarks.harness import Entry, Peer, Program, nbytes
 
 BATCH, INPUTS, CLASSES, LEARNING_RATE = 64, 128, 10, 1e-3
+EPS = 1e-3  # with 1e-8 the first step, which is compared, would be the sign of roundings where gradients vanish
 
 
 class Size(NamedTuple):
@@ -81,7 +82,7 @@ def step_program(aggregator: Callable[[], optax.GradientTransformation]) -> Call
     """The jitted train step, its state carried and donated; only the trunk's gradients are aggregated."""
 
     def program(params: Any, batch: Any) -> Program:
-        tx = optax.chain(optimizers.shared_only(aggregator(), is_trunk), optimizers.adamw(LEARNING_RATE))
+        tx = optax.chain(optimizers.shared_only(aggregator(), is_trunk), optimizers.adamw(LEARNING_RATE, eps=EPS))
         rule = optimizers.per_task(sequential=True, shared=is_trunk)  # on CPU faster than all at once, and smaller
         step = optimizers.make_train_step(losses, tx, gradient=rule, has_aux=False)
         state = optimizers.TrainState.create(params=params, tx=tx)
@@ -99,7 +100,7 @@ def torchjd_program(name: str) -> Callable[..., Program]:
         tensor = lambda x: torch.from_numpy(np.array(x)).requires_grad_()  # noqa: E731
         trunk = [tensor(params[layer][part]) for layer in ("trunk0", "trunk1") for part in ("kernel", "bias")]
         heads = [[tensor(leaf[t]) for leaf in jax.tree.leaves(params["heads"])] for t in range(len(batch["y"]))]
-        optimizer = torch.optim.AdamW([*trunk, *chain.from_iterable(heads)], LEARNING_RATE, weight_decay=1e-4)
+        optimizer = torch.optim.AdamW([*trunk, *chain.from_iterable(heads)], LEARNING_RATE, eps=EPS, weight_decay=1e-4)
         x, y = torch.from_numpy(np.array(batch["x"])), torch.from_numpy(np.array(batch["y"])).long()
 
         def step() -> Any:
