@@ -127,7 +127,8 @@ def make_train_step(
         loss_fn: `loss_fn(params, batch, key) -> (loss, metrics)`, with `metrics` a dict of arrays;
             `loss_fn(params, batch, key) -> loss` with `has_aux=False`; and when the state carries a `model_state`,
             `loss_fn(params, batch, key, model_state) -> (loss, (metrics, model_state))`. The loss is a scalar, or
-            the vector `[T]` of task losses where the gradient rule is `per_task()`.
+            what the gradient rule asks for: the vector `[T]` of task losses for `per_task()`, `jacobian_descent()` or
+            `famo(T)`, that of the losses of examples for `esam()`.
         tx: any Optax transformation, an aggregator first in its chain when the gradient rule is `per_task()`.
         gradient: the gradient rule; a `StatefulRule` needs a state created with it.
         has_aux: whether `loss_fn` returns metrics beside the loss.

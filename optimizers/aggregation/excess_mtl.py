@@ -11,7 +11,7 @@ from optimizers._checks import check_positive_integer, check_range
 from optimizers._trees import PyTree, accumulator_dtype
 from optimizers.aggregation._carried import keep_unless
 from optimizers.aggregation._gramian import combine
-from optimizers.aggregation._tasks import check_task_number
+from optimizers.aggregation._tasks import check_task_number, stacked_zeros
 
 # Added to sums of squares and to baselines, as in the authors' code.
 _EPS = 1e-7
@@ -78,12 +78,9 @@ def excess_mtl(tasks: int, *, step_size: Any = 1.0, warmup_steps: int = 1) -> op
     warmup = check_positive_integer("excess_mtl", "warmup_steps", warmup_steps)
 
     def init(params: PyTree) -> ExcessMTLState:
-        def zeros(leaf: Any) -> Array:
-            wide = jnp.finfo(accumulator_dtype(jnp.result_type(leaf))).dtype  # the real one of a complex leaf
-            return jnp.zeros((tasks, *jnp.shape(leaf)), wide)
-
         none = jnp.zeros(tasks)
-        return ExcessMTLState(jax.tree.map(zeros, params), none - jnp.log(tasks), none, jnp.int32(0))
+        squares = jax.tree.map(jnp.real, stacked_zeros(tasks, params))
+        return ExcessMTLState(squares, none - jnp.log(tasks), none, jnp.int32(0))
 
     def update(
         updates: PyTree, state: ExcessMTLState, params: PyTree = None, **extra_args: Any
