@@ -17,8 +17,7 @@
 | | around them: `shared_only`, `gramian`, `cross_gramian`, `conflict_rate` |
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
-| `adaptive.py` | Adam and its family: `adam`, `adamw`, `adamax`, `scale_by_adam` |
-| `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
+| `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
@@ -28,8 +27,16 @@
 Everything is an ordinary JAX or Optax object and works without the rest.
 """
 
-from optimizers.adaptive import adam, adamax, adamw, scale_by_adam
-from optimizers.ademamix import ademamix, ademamix_alpha_schedule, ademamix_b3_schedule, scale_by_ademamix
+from optimizers.adaptive import (
+    adam,
+    adamax,
+    adamw,
+    ademamix,
+    ademamix_alpha_schedule,
+    ademamix_b3_schedule,
+    scale_by_adam,
+    scale_by_ademamix,
+)
 from optimizers.aggregation import (
     aligned_mtl,
     aligned_mtl_weights,

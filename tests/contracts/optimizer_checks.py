@@ -46,6 +46,8 @@ class Transformation:
     dtypes: tuple[str, ...] = ()
     switches: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: tuple[str, ...] = ()
+    # Extra arguments that `update` needs, as a train step gives them, from the parameters.
+    extra: Callable[[PyTree], Mapping[str, Any]] | None = None
     # Arrays of parameter size that the state keeps for each parameter.
     moments: int = 0
     # Each word of an update depends on the words at its place alone, so that no temporary is needed.
@@ -57,7 +59,8 @@ class Transformation:
         object.__setattr__(self, "_stepped", {})
 
     def make(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
-        return optax.with_extra_args_support(call(self.function, {**self.arguments, **changes}))
+        tx = optax.with_extra_args_support(call(self.function, {**self.arguments, **changes}))
+        return tx if self.extra is None else given(tx, self.extra)
 
     def variants(self) -> dict[str, optax.GradientTransformationExtraArgs]:
         """As it comes, with each schedule, each low-precision moment and each switch."""
@@ -79,6 +82,17 @@ class Transformation:
                     _, state = update(grads, state, params)
                 self._stepped[name] = (state, update._cache_size())  # type: ignore[attr-defined]
         return self._stepped  # type: ignore[attr-defined]
+
+
+def given(
+    tx: optax.GradientTransformationExtraArgs, extra: Callable[[PyTree], Mapping[str, Any]]
+) -> optax.GradientTransformationExtraArgs:
+    """`tx` whose update gets what it needs wherever the caller gives nothing of that name."""
+
+    def update(updates: PyTree, state: PyTree, params: PyTree | None = None, **args: Any) -> tuple[PyTree, PyTree]:
+        return tx.update(updates, state, params, **{**extra(params), **args})
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def parameters(dtype: Any = jnp.float32, seed: int = 0) -> PyTree:

@@ -1,7 +1,7 @@
 """Optax's own contract suite, which ships in its wheel, over our transformations.
 
-The suite is read from the installed package, its tables of optimizers and its factory lookup replaced by ours; every
-test from `class ContribTest` on is Optax's, word for word.
+The suite is read from the installed package, its tables of optimizers and its factory lookup replaced by ours, the
+lists `OPTAX_SUITE` of the case files; every test from `class ContribTest` on is Optax's, word for word.
 """
 
 import importlib.util
@@ -9,8 +9,7 @@ import pathlib
 
 import optax
 import pytest
-
-import optimizers
+from contracts.cases import every
 
 # Third-party test code: its deprecations are not ours.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -19,24 +18,7 @@ MARKER = "class ContribTest("
 NAMES = ("_MAIN_OPTIMIZERS_UNDER_TEST", "_ALL_OPTIMIZERS_UNDER_TEST", "_get_opt_factory")
 
 
-def clipped_adamw(learning_rate: optax.ScalarOrSchedule, max_norm=1.0):
-    return optax.chain(optimizers.clip_by_global_norm(max_norm), optimizers.adamw(learning_rate))
-
-
-def half_adamw(learning_rate: optax.ScalarOrSchedule, weight_decay=1e-4):
-    return optimizers.adamw(learning_rate, weight_decay=weight_decay, mu_dtype="bfloat16", nu_dtype="bfloat16")
-
-
-FACTORIES = {
-    "adam": (optimizers.adam, 1e-2),
-    "adamw": (optimizers.adamw, 1e-2),
-    "adamax": (optimizers.adamax, 1e-2),
-    "ademamix": (optimizers.ademamix, 1e-3),
-    "lion": (optimizers.lion, 1e-3),
-    "sgdw": (optimizers.sgdw, 1e-3),
-    "clipped_adamw": (clipped_adamw, 1e-2),
-    "half_adamw": (half_adamw, 1e-2),
-}
+FACTORIES = {name: (factory, arguments) for name, factory, arguments in every("OPTAX_SUITE")}
 
 
 def _contrib_test():
@@ -49,8 +31,8 @@ def _contrib_test():
     namespace = {"__name__": __name__, "__file__": str(path)}
     exec(compile(head, str(path), "exec"), namespace)
     under_test = tuple(
-        {"opt_name": name, "opt_kwargs": {"learning_rate": rate}, "wrapper_name": None, "wrapper_kwargs": None}
-        for name, (_, rate) in FACTORIES.items()
+        {"opt_name": name, "opt_kwargs": arguments, "wrapper_name": None, "wrapper_kwargs": None}
+        for name, (_, arguments) in FACTORIES.items()
     )
     namespace.update(dict.fromkeys(NAMES[:2], under_test), _get_opt_factory=lambda name: FACTORIES[name][0])
     exec(compile(MARKER + body, str(path), "exec"), namespace)

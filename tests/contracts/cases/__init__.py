@@ -1,7 +1,8 @@
 """One example case, or several, for every public name: a file a room, collected here by kind.
 
 A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES`, `AGGREGATORS`, `FUNCTIONS`, `TYPES`,
-`TRAIN_STEPS`, and `CASES` for objectives.
+`TRAIN_STEPS`, and `CASES` for objectives. For transformations there are two lists more: `OPTAX_SUITE`, what Optax's own
+contract suite runs, and `TRAINED`, what has to find the minima of its four problems in our train step.
 """
 
 from types import ModuleType

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from contracts.common import Fault, call
 from contracts.function_checks import Function, Type
 from contracts.optimizer_checks import Transformation
@@ -119,6 +120,32 @@ TRANSFORMATIONS = [
         hyperparameters={"max_norm": 0.5},
         refused={"max_norm": (-1.0,)},
     ),
+]
+
+
+def clipped_adamw(learning_rate: optax.ScalarOrSchedule, max_norm=1.0):
+    return optax.chain(optimizers.clip_by_global_norm(max_norm), optimizers.adamw(learning_rate))
+
+
+def half_adamw(learning_rate: optax.ScalarOrSchedule, weight_decay=1e-4):
+    return optimizers.adamw(learning_rate, weight_decay=weight_decay, mu_dtype="bfloat16", nu_dtype="bfloat16")
+
+
+# Name, factory and arguments for the tests that Optax has for its own.
+OPTAX_SUITE = [
+    ("adam", optimizers.adam, {"learning_rate": 1e-2}),
+    ("adamw", optimizers.adamw, {"learning_rate": 1e-2}),
+    ("adamax", optimizers.adamax, {"learning_rate": 1e-2}),
+    ("ademamix", optimizers.ademamix, {"learning_rate": 1e-3}),
+    ("lion", optimizers.lion, {"learning_rate": 1e-3}),
+    ("sgdw", optimizers.sgdw, {"learning_rate": 1e-3}),
+    ("clipped_adamw", clipped_adamw, {"learning_rate": 1e-2}),
+    ("half_adamw", half_adamw, {"learning_rate": 1e-2}),
+]
+
+# The same for the train step, where a transformation reads more than the gradient: Optax's, which the step feeds.
+TRAINED = [
+    ("optax.contrib.momo", lambda: optax.contrib.momo(1e-1), {}),
 ]
 
 

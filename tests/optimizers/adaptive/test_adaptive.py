@@ -81,7 +81,7 @@ def test_trajectory_equals_optax_in_float32(name):
 
 @pytest.fixture(scope="module")
 def golden():
-    return np.load(pathlib.Path(__file__).parents[1] / "golden" / "optimizers_torch.npz")
+    return np.load(pathlib.Path(__file__).parents[2] / "golden" / "optimizers_torch.npz")
 
 
 FROM_TORCH = {

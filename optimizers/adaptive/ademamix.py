@@ -1,4 +1,4 @@
-"""AdEMAMix: Adam with a second, much slower average of the gradient; one more term in the equation of `adaptive.py`."""
+"""AdEMAMix: Adam with a second, much slower average of the gradient; one more term in the equation of `adam.py`."""
 
 import math
 from typing import Any
