@@ -1,16 +1,23 @@
 """How XLA runs the tests, set before JAX starts.
 
-Eight virtual CPU devices, so that sharded runs are ordinary tests. And machine code that is not optimised: a test spends
-its time on compiling, not on running. Fusion, aliasing and buffers, which tests assert, are decided before that and stay
-the same. `TEST_OPTIMISED=1` compiles as users do.
+Eight virtual CPU devices, so that sharded runs are ordinary tests. And machine code that is not optimised: a test
+spends its time on compiling, not on running. Fusion, aliasing and buffers, which tests assert, are decided before that
+and stay the same. `TEST_OPTIMISED=1` compiles as users do.
 """
 
 import os
 
-_FLAGS = ["--xla_force_host_platform_device_count=8"]
-if not os.environ.get("TEST_OPTIMISED"):
-    _FLAGS += ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS]).strip()
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        *(
+            []
+            if os.environ.get("TEST_OPTIMISED")
+            else ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+        ),
+    ]
+).strip()
 
 import jax
 import pytest
