@@ -12,6 +12,7 @@ Rooms, one topic a file:
 - `scalarization`: the losses of several tasks to one: Chebyshev, PBI, COSMOS, learnt and random weights
 - `expectations`: evidence bounds, and estimators whose gradient is that of an expected value
 - `flows`: divergences of normalizing flows with path gradients
+- `recurrent`: penalties on how gradients travel through a recurrent network
 - `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `reductions`: means and sums with masks and weights, safe on nothing
 
@@ -42,6 +43,7 @@ from objectives.expectations import (
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
+from objectives.recurrent import recurrent_flow_penalty, vanishing_gradient_regularizer
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss
 from objectives.robust_estimation import expected_hypothesis_loss, msac_score
@@ -95,6 +97,7 @@ __all__ = [
     "random_scalarization",
     "recall_logits",
     "record_logits",
+    "recurrent_flow_penalty",
     "reduce_mean",
     "reduce_sum",
     "score_function_surrogate",
@@ -104,4 +107,5 @@ __all__ = [
     "squentropy_loss",
     "subcenter_arcface_loss",
     "uncertainty_weighted_loss",
+    "vanishing_gradient_regularizer",
 ]

@@ -10,6 +10,7 @@
 | | adversarial: `adversarial_weight_perturbation`, `robust_weight_perturbation`, `adversarial_model_perturbation` |
 | | small gradients: `gradient_norm_regularization`, `gam` |
 | | a teacher: `mean_teacher`; a bound on a surrogate's sharpness: `ignite`, `surrogate_sharpness` |
+| | many steps on a model of the loss: `target_surrogate_descent`, `target_surrogate` |
 | | without backpropagation: `forward_gradient`, `guided_forward_gradient`, `spsa`, `local_perturbation` |
 | `aggregation/` | many gradients to one: `pcgrad`, `upgrad`, `mgda`, `cagrad`, `nash_mtl`, `aligned_mtl` and others |
 | | with roles: `pcd`, `balgrad`, `bloop` for a first task, `pareto_guided` for a guide |
@@ -21,6 +22,9 @@
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
+| `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
+| `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
+| `compression.py` | saddle points by compressed messages: `masha1`, `masha2`, `rand_k`, `top_k` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -93,6 +97,9 @@ from optimizers.aggregation import (
     upgrad_weights,
 )
 from optimizers.clipping import clip_by_global_norm
+from optimizers.compression import MashaMethod, MashaState, masha1, masha2, rand_k, top_k
+from optimizers.coordinate_descent import block_coordinate_step, greedy_block_descent, greedy_block_scores
+from optimizers.fractional import fractional_coordinate_descent
 from optimizers.gradients import (
     GradientRule,
     StatefulRule,
@@ -126,6 +133,8 @@ from optimizers.gradients import (
     smooth_domain_adversarial,
     spsa,
     surrogate_sharpness,
+    target_surrogate,
+    target_surrogate_descent,
 )
 from optimizers.layers import (
     alignment_cosine,
@@ -155,6 +164,8 @@ from optimizers.training import TrainState, make_train_step
 
 __all__ = [
     "GradientRule",
+    "MashaMethod",
+    "MashaState",
     "StatefulRule",
     "TrainState",
     "accumulate",
@@ -172,6 +183,7 @@ __all__ = [
     "backprop",
     "balgrad",
     "balgrad_weights",
+    "block_coordinate_step",
     "bloop",
     "cagrad",
     "cagrad_weights",
@@ -197,6 +209,7 @@ __all__ = [
     "feedback_matrices",
     "fisher_sam",
     "forward_gradient",
+    "fractional_coordinate_descent",
     "friendly_sam",
     "gam",
     "grad_cache",
@@ -206,6 +219,8 @@ __all__ = [
     "gradvac",
     "gradvac_weights",
     "gramian",
+    "greedy_block_descent",
+    "greedy_block_scores",
     "gsam",
     "guided_forward_gradient",
     "gumbel_subsample_mask",
@@ -225,6 +240,8 @@ __all__ = [
     "loss_balancer",
     "m_config",
     "make_train_step",
+    "masha1",
+    "masha2",
     "mean_tasks",
     "mean_teacher",
     "mgda",
@@ -247,6 +264,7 @@ __all__ = [
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
+    "rand_k",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -272,6 +290,9 @@ __all__ = [
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",
+    "target_surrogate",
+    "target_surrogate_descent",
+    "top_k",
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",

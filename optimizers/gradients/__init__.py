@@ -37,6 +37,7 @@ the gradient. The parameters that the caller holds are never perturbed.
 | | `adversarial_model_perturbation`: several steps to the worst point |
 | `gradient_norm.py` | `gradient_norm_regularization`: a penalty on the norm of the gradient |
 | | `gam`: a low loss, and small gradients all around |
+| `target_surrogate.py` | `target_surrogate_descent`: many steps on a bound of the loss in the model's outputs |
 | `teacher.py` | `mean_teacher`: the loss is given the moving average of the parameters |
 | `surrogate.py` | `ignite`: a loss under a bound, as on a surrogate's sharpness, `surrogate_sharpness` |
 | `forward.py` | `forward_gradient`, `guided_forward_gradient`: slopes along directions, and no backward pass |
@@ -64,6 +65,7 @@ from optimizers.gradients.sharpness_memory import friendly_sam, looksam
 from optimizers.gradients.sharpness_parts import esam, smooth_domain_adversarial
 from optimizers.gradients.stateful import StatefulRule
 from optimizers.gradients.surrogate import ignite, surrogate_sharpness
+from optimizers.gradients.target_surrogate import target_surrogate, target_surrogate_descent
 from optimizers.gradients.tasks import per_task
 from optimizers.gradients.teacher import mean_teacher
 
@@ -100,4 +102,6 @@ __all__ = [
     "smooth_domain_adversarial",
     "spsa",
     "surrogate_sharpness",
+    "target_surrogate",
+    "target_surrogate_descent",
 ]

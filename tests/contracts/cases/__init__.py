@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.cases import (
     aggregation,
+    classic,
     coordinates,
     estimators,
     examples,
@@ -19,13 +20,25 @@ from contracts.cases import (
     layers,
     objectives,
     particles,
+    recurrent,
     robust_estimation,
     scalarization,
     transformations,
 )
 
-OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
+OBJECTIVES = (recurrent, objectives, scalarization, expectations, robust_estimation)
+OPTIMIZERS = (
+    classic,
+    transformations,
+    gradients,
+    estimators,
+    examples,
+    aggregation,
+    gramian,
+    coordinates,
+    particles,
+    layers,
+)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
