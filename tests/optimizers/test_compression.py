@@ -87,6 +87,25 @@ def test_converges_linearly_on_heterogeneous_operators(method, worker, server, o
     assert state.count == 3000
 
 
+def test_what_compression_keeps_back_is_sent_later(operators):
+    """MASHA2's errors: what has arrived is all differences so far, less what is still kept back, at both ends."""
+    matrices, vectors, _ = operators
+    field = lambda z: jnp.float32(matrices) @ z - jnp.float32(vectors)
+    largest = lambda x: top_k(x, 1)
+    init, step = masha2(field, learning_rate=0.05, tau=0.5, worker_compressor=largest, server_compressor=largest)
+    one, state = jax.jit(step), init(jnp.ones(SIZE))
+    for key in jax.random.split(jax.random.key(2), 8):
+        after = one(state, key)
+        between = 0.5 * state.z + 0.5 * state.snapshot - 0.05 * state.operators.mean(0)
+        workers = state.errors[0] + 0.05 * (field(between) - state.operators)
+        sent = jnp.stack([largest(x) for x in workers])
+        total = state.errors[1] + sent.mean(0)
+        np.testing.assert_allclose(after.z, between - largest(total), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(after.errors[0], workers - sent, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(after.errors[1], total - largest(total), rtol=1e-4, atol=1e-6)
+        state = after
+
+
 def test_bilinear_saddle_point_where_descent_ascent_spirals_out():
     matrix = np.array([[1.0, 0.5], [-0.3, 1.0]])
     with jax.enable_x64(True):
@@ -115,6 +134,9 @@ def test_snapshot_is_kept_with_probability_tau_and_its_operators_belong_to_it(op
         after = one(state, key)
         kept += bool(jnp.all(after.snapshot == state.snapshot))
         np.testing.assert_allclose(after.operators, field(after.snapshot), rtol=1e-5, atol=1e-5)
+        between = 0.8 * state.z + 0.2 * state.snapshot - 0.05 * field(state.snapshot).mean(0)
+        expected = between - 0.05 * (field(between) - field(state.snapshot)).mean(0)
+        np.testing.assert_allclose(after.z, expected, rtol=1e-5, atol=1e-6)
         state = after
         if kept and state.count > 200:  # converged: the snapshots no longer differ
             break

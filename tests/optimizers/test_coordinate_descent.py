@@ -179,3 +179,36 @@ def test_fixed_points_are_optimal_along_every_coordinate(order):
         grid = np.linspace(-3, 3, 2001)
         along = [ratio(x + t * np.eye(4)[i]) for t in grid]
         assert min(along) >= ratio(x) - 1e-9
+
+
+def test_one_step_along_a_line_finds_the_global_minimum():
+    """Where f is its own model, one step beats every point of a fine grid, for ratios with several minima."""
+    coefficients = np.random.default_rng(5).normal(size=(12, 4))
+    grid = np.linspace(-20, 20, 40_001)
+
+    def ratio(t, c):
+        return (0.5 * t**2 * abs(c[0]) + c[1] * t + 2 + 0.4 * abs(t)) / (
+            0.5 * t**2 * (0.5 + abs(c[2])) + 0.3 * c[3] * t + 2
+        )
+
+    def step(c, start):
+        return fractional_coordinate_descent(
+            lambda x: jnp.sum(0.5 * x**2 * abs(c[0]) + c[1] * x + 2),
+            lambda x: jnp.sum(0.5 * x**2 * (0.5 + abs(c[2])) + 0.3 * c[3] * x + 2),
+            start,
+            lipschitz=abs(c[0]),
+            l1=0.4,
+            theta=0.0,
+            num_steps=1,
+        )[1][0]
+
+    with jax.enable_x64(True):
+        found = np.asarray(jax.jit(jax.vmap(step))(jnp.asarray(coefficients), jnp.ones((12, 1))))
+    attained = 0
+    for value, c in zip(found, coefficients):
+        assert np.all(0.5 * grid**2 * (0.5 + abs(c[2])) + 0.3 * c[3] * grid + 2 > 0)
+        best = np.argmin(ratio(grid, c))
+        if 0 < best < len(grid) - 1:  # else the ratio falls towards its limit at infinity
+            attained += 1
+            assert value <= ratio(grid[best], c) + 1e-12
+    assert attained >= 8
