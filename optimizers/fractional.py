@@ -84,8 +84,9 @@ def fractional_coordinate_descent(
     \text{fcd: } \min_t \frac{J(t)}{g(x + t e_i)}, \quad \text{pcd: } \min_t\, J(t) - F(x)\, g(x + t e_i)
     $$
 
-    Where the ratio falls towards a limit at infinity, the best stationary point is taken instead. F never increases. The
-    points where it stops are optimal along every coordinate, which is stronger than being critical: smallest eigenvalues (f = xᵀAx/2, g = xᵀx/2), sparse Fisher ratios, independent components.
+    Where the ratio falls towards a limit at infinity, the best stationary point is taken instead. F never increases,
+    and the points where it stops are optimal along every coordinate, which is stronger than being critical: smallest
+    eigenvalues (f = xᵀAx/2, g = xᵀx/2), sparse Fisher ratios, independent components.
 
     Args:
         f: the smooth part of the numerator, with Lipschitz derivative along each coordinate; f + λ‖x‖₁ is at least 0
