@@ -21,6 +21,9 @@
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
+| `wrappers/` | around any transformation: `cautious`, `grams`, `mars`, `grokfast_ema`, `orthograd`; `quantize_state` |
+| | averaged parameters: `parameter_ema`, `parameter_average`, `schedule_free`, read by `averaged_params` |
+| | metrics: `record_norms`, `recorded` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -152,6 +155,23 @@ from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
+from optimizers.wrappers import (
+    averaged_params,
+    cautious,
+    grams,
+    grokfast_ema,
+    grokfast_ma,
+    mars,
+    orthograd,
+    parameter_average,
+    parameter_ema,
+    quantize_state,
+    record_norms,
+    recorded,
+    schedule_free,
+    schedule_free_adamw,
+    schedule_free_sgd,
+)
 
 __all__ = [
     "GradientRule",
@@ -169,12 +189,14 @@ __all__ = [
     "aligned_mtl",
     "aligned_mtl_weights",
     "alignment_cosine",
+    "averaged_params",
     "backprop",
     "balgrad",
     "balgrad_weights",
     "bloop",
     "cagrad",
     "cagrad_weights",
+    "cautious",
     "clip_by_global_norm",
     "config",
     "config_weights",
@@ -206,6 +228,9 @@ __all__ = [
     "gradvac",
     "gradvac_weights",
     "gramian",
+    "grams",
+    "grokfast_ema",
+    "grokfast_ma",
     "gsam",
     "guided_forward_gradient",
     "gumbel_subsample_mask",
@@ -225,6 +250,7 @@ __all__ = [
     "loss_balancer",
     "m_config",
     "make_train_step",
+    "mars",
     "mean_tasks",
     "mean_teacher",
     "mgda",
@@ -235,6 +261,9 @@ __all__ = [
     "nash_mtl",
     "nash_mtl_weights",
     "normalized_weight_decay",
+    "orthograd",
+    "parameter_average",
+    "parameter_ema",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -247,10 +276,13 @@ __all__ = [
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
+    "quantize_state",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
     "randomized_matmul_variance",
+    "record_norms",
+    "recorded",
     "reste",
     "reste_schedule",
     "reverse_gradient",
@@ -261,6 +293,9 @@ __all__ = [
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
+    "schedule_free",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",

@@ -50,6 +50,10 @@ class Transformation:
     extra: Callable[[PyTree], Mapping[str, Any]] | None = None
     # Arrays of parameter size that the state keeps for each parameter.
     moments: int = 0
+    # The dtype of these arrays where it is neither float32 nor the parameters' own, and the number of arrays of other
+    # shapes that the state keeps for each parameter, such as the scales of codes.
+    moment_dtype: Any = None
+    companions: int = 0
     # Each word of an update depends on the words at its place alone, so that no temporary is needed.
     elementwise: bool = True
     faults: tuple[Fault, ...] = ()
@@ -150,7 +154,7 @@ def check_dtypes_are_kept(case: Transformation) -> None:
             state = jax.eval_shape(case.make().init, params)
             kernels = [x for x in jax.tree.leaves(state) if x.shape == params["kernel"].shape]
             assert len(kernels) == case.moments, f"{len(kernels)} moments a parameter instead of {case.moments}"
-            wide = jnp.promote_types(dtype, jnp.float32)
+            wide = jnp.promote_types(dtype, jnp.float32) if case.moment_dtype is None else case.moment_dtype
             assert all(x.dtype == wide for x in kernels), f"{jnp.dtype(dtype)}: moments in {kernels[0].dtype}"
 
 
@@ -288,7 +292,7 @@ def check_map_params(case: Transformation) -> None:
     tx = case.make()
     marked = optax.tree.map_params(tx, lambda _: "moment", tx.init(params))
     found = sum(leaf == "moment" for leaf in jax.tree.leaves(marked) if isinstance(leaf, str))
-    assert found == case.moments * len(params), f"map_params found {found} moments"
+    assert found == (case.moments + case.companions) * len(params), f"map_params found {found} moments"
 
 
 def check_apply_if_finite(case: Transformation) -> None:

@@ -22,10 +22,22 @@ from contracts.cases import (
     robust_estimation,
     scalarization,
     transformations,
+    wrappers,
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
+OPTIMIZERS = (
+    transformations,
+    gradients,
+    estimators,
+    examples,
+    aggregation,
+    gramian,
+    coordinates,
+    particles,
+    layers,
+    wrappers,
+)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
