@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizers._moments import TINY
 from optimizers._rounding import noise_bits
 
 DECADES = 7
@@ -31,10 +32,6 @@ def code_book(*, signed: bool) -> np.ndarray:
         magnitudes += list(10.0 ** (decade - DECADES + 1) * (edges[:-1] + edges[1:]) / 2)
     values = [*magnitudes, 0.0, 1.0, *([-m for m in magnitudes] if signed else [])]
     return np.sort(np.asarray(values, np.float32))
-
-
-_BOOKS = np.concatenate([code_book(signed=True), code_book(signed=False)])
-_WITHOUT_SIGNS = 256  # where the second book begins
 
 
 class Blocks(NamedTuple):
@@ -71,8 +68,37 @@ def _spread(scales: jax.Array, shape: tuple[int, ...], block_size: int, axis: in
     return jax.lax.slice_in_dim(flat, 0, shape[axis], axis=axis)
 
 
-def _book(place: jax.Array) -> jax.Array:
-    return jnp.asarray(_BOOKS).at[place].get(mode="promise_in_bounds")
+def _power_of_ten(exponent: jax.Array) -> jax.Array:
+    """10**exponent for whole exponents from -6 to 0, exact to the last bit."""
+    power = jnp.float32(1.0)
+    for k in range(1, DECADES):
+        power = jnp.where(exponent <= -k, jnp.float32(10.0**-k), power)
+    return power
+
+
+def _number(place: jax.Array, signed: jax.Array) -> jax.Array:
+    """The number at a place of the upper half of the book with signs, from 0 up, or of that without, from 1 up.
+
+    place + 1/2 = 2**k (1 + f), whose exponent and mantissa are those of a float, is the middle of a cell at f of its
+    decade; 0 stands at the first place, and 1 behind the last decade.
+    """
+    bits = jax.lax.bitcast_convert_type(place.astype(jnp.float32) + 0.5, jnp.uint32)
+    exponent = (bits >> 23).astype(jnp.int32) - 127
+    fraction = (bits & 0x7FFFFF).astype(jnp.float32) * 2.0**-23
+    number = _power_of_ten(exponent - jnp.where(signed, DECADES - 1, DECADES)) * (0.1 + 0.9 * fraction)
+    first, last = jnp.where(signed, 0, 1), jnp.where(signed, 128, 256)
+    return jnp.where(place <= first, 0, jnp.where(place >= last, 1, number))
+
+
+def _place_below(ratio: jax.Array, signed: jax.Array) -> jax.Array:
+    """The place of the largest number that is not above `ratio`, up to rounding."""
+    decade = sum((ratio >= 10.0 ** (k - DECADES)).astype(jnp.int32) for k in range(1, DECADES))
+    up = jnp.float32(1.0)
+    for k in range(DECADES - 1):
+        up = jnp.where(decade == k, jnp.float32(10.0 ** (DECADES - 1 - k)), up)
+    cells = 1 << (decade + jnp.where(signed, 0, 1))
+    fraction = (ratio * up - 0.1) / jnp.float32(0.9)
+    return cells + jnp.floor(fraction * cells - 0.5).astype(jnp.int32)
 
 
 def quantize(x: jax.Array, block_size: int, rounding: Rounding, step: jax.Array, stream: int) -> Blocks:
@@ -81,33 +107,33 @@ def quantize(x: jax.Array, block_size: int, rounding: Rounding, step: jax.Array,
     axis = _longest_axis(x.shape)
     blocks = _per_block(x, block_size, axis)
     largest = jnp.max(jnp.abs(blocks), axis=axis + 1)
+    largest = jnp.where(largest < TINY, 0, largest)  # so that it has a reciprocal
     scales = jnp.where(jnp.min(blocks, axis=axis + 1) < 0, largest, -largest)
-    each = _spread(scales, x.shape, block_size, axis)
-    first = jnp.where(each < 0, _WITHOUT_SIGNS, 0)
-    ratio = (x / jnp.where(each == 0, 1, jnp.abs(each))).astype(jnp.float32)
+    reciprocal = 1 / jnp.where(scales == 0, 1, scales)
 
-    below = first  # the place of the largest number of the book that is not above the ratio
-    for stride in (128, 64, 32, 16, 8, 4, 2, 1):
-        below = jnp.where(_book(below + stride) <= ratio, below + stride, below)
-    above = jnp.minimum(below + 1, first + 255)
-    low, high = _book(below), _book(above)
+    each = _spread(reciprocal, x.shape, block_size, axis)
+    signed, negative = each > 0, x < 0
+    ratio = jnp.minimum(jnp.abs(x * each), 1).astype(jnp.float32)
+    below = _place_below(ratio, signed)
+    low, high = _number(below, signed), _number(below + 1, signed)
     threshold = (
         0.5 if rounding == "nearest" else (noise_bits(x.shape, step, stream) >> 8).astype(jnp.float32) * 2.0**-24
     )
-    place = jnp.where(ratio - low > threshold * (high - low), above, below)
+    place = below + (ratio - low > threshold * (high - low))
     # A second moment that is rounded to 0 would make the next step endless; it is at least the smallest number.
-    place = jnp.where((each < 0) & (ratio > 0), jnp.maximum(place, first + 1), place)
-    codes = (place - first).astype(jnp.uint8)
-    return Blocks(codes.reshape(shape), scales.reshape(scales.shape if shape else ()))
+    place = jnp.where(~signed & (ratio > 0), jnp.maximum(place, 2), place)
+    codes = jnp.where(signed, jnp.where(negative, ZERO - jnp.minimum(place, ZERO), ZERO + place), place - 1)
+    return Blocks(codes.astype(jnp.uint8).reshape(shape), scales.reshape(scales.shape if shape else ()))
 
 
 def dequantize(blocks: Blocks, block_size: int) -> jax.Array:
     """The numbers that stand for the codes, [...], in the dtype of the scales."""
-    codes, scales = jnp.atleast_1d(blocks.codes), jnp.atleast_1d(blocks.scales)
+    codes, scales = jnp.atleast_1d(blocks.codes).astype(jnp.int32), jnp.atleast_1d(blocks.scales)
     each = _spread(scales, codes.shape, block_size, _longest_axis(codes.shape))
-    place = codes.astype(jnp.int32) + jnp.where(each < 0, _WITHOUT_SIGNS, 0)
-    numbers = _book(place).astype(each.dtype) * jnp.abs(each)
-    return numbers.reshape(blocks.codes.shape)
+    signed = ~(each < 0)
+    place = jnp.where(signed, jnp.abs(codes - ZERO), codes + 1)
+    number = _number(place, signed).astype(each.dtype) * jnp.abs(each)
+    return jnp.where(signed & (codes < ZERO), -number, number).reshape(blocks.codes.shape)
 
 
 def is_blocks(x: Any) -> bool:

@@ -90,11 +90,9 @@ def cautious(
     least = wide_scalar(min_fraction)
 
     def kernel(u: jax.Array, g: jax.Array) -> jax.Array:
-        agrees = _agree(u, g)
-        fraction = jnp.sum(agrees, dtype=real_dtype(u.dtype)) / max(u.size, 1)
-        # A product with one factor for the leaf, so that the update is not divided element by element.
-        enlargement = (1 / jnp.maximum(fraction, least)).astype(fraction.dtype)
-        return jnp.where(agrees | jnp.isnan(u) | jnp.isnan(g), u * enlargement, 0)
+        kept = jnp.where(_agree(u, g) | jnp.isnan(u * g), u, 0)  # 0 nowhere but where u disagrees
+        fraction = jnp.sum(kept != 0, dtype=real_dtype(u.dtype)) / max(u.size, 1)
+        return kept * (1 / jnp.maximum(fraction, least)).astype(fraction.dtype)
 
     return _held_to_the_gradient(inner, kernel, descent)
 

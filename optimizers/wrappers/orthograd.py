@@ -26,7 +26,8 @@ def orthograd(eps: jax.typing.ArrayLike = 1e-30, *, rescale: bool = False) -> op
     Each leaf is one vector, as in the authors' code: a leaf with a single element never moves (freeze nothing you need:
     `optax.masked` leaves biases and scales alone). The authors' released optimizer also gives the result the length of
     the gradient, which is no part of the paper's equation: `rescale=True`. A gradient that is parallel up to rounding
-    becomes 0, as in pytorch-optimizer, and is not stretched from rounding errors to its old length.
+    becomes 0, as in pytorch-optimizer: what is left of it are rounding errors, and an adaptive optimizer behind would
+    take them for a direction.
 
     Args:
         eps: Added to the squared norm of the weights, at least 0; matters for zero weights alone.
@@ -57,12 +58,10 @@ def orthograd(eps: jax.typing.ArrayLike = 1e-30, *, rescale: bool = False) -> op
         squared = jnp.sum(square(w_wide)) + eps
         along = jnp.sum(jnp.real(jnp.conj(w_wide) * g_wide)) / jnp.where(squared > 0, squared, 1)
         rest = g_wide - along.astype(g_wide.dtype) * w_wide
-        if rescale:
-            length, remaining = (jnp.sqrt(jnp.sum(square(x))) for x in (g_wide, rest))
-            resolution = _ROUNDINGS * float(jnp.finfo(real_dtype(g_wide.dtype)).eps)
-            parallel = remaining <= resolution * length
-            rest = rest * jnp.where(parallel, 0, length / jnp.where(parallel, 1, remaining))
-        return rest.astype(g.dtype)
+        length, remaining = (jnp.sqrt(jnp.sum(square(x))) for x in (g_wide, rest))
+        parallel = remaining <= _ROUNDINGS * float(jnp.finfo(real_dtype(g_wide.dtype)).eps) * length
+        factor = length / jnp.where(parallel, 1, remaining) if rescale else 1
+        return (rest * jnp.where(parallel, 0, factor).astype(length.dtype)).astype(g.dtype)
 
     def init(params: PyTree) -> optax.EmptyState:
         del params

@@ -17,6 +17,7 @@ SCHEDULE_FREE: dict[str, Any] = {
     "hyperparameters": {"learning_rate": 0.1, "b1": 0.8, "weight_lr_power": 1.5},
     "refused": {"learning_rate": (-0.1,), "b1": (0.0, 1.1), "weight_lr_power": (-1.0,)},
     "dtypes": ("state_dtype",),
+    "unread": 4,  # b1, which is there for `averaged_params`
     "faults": (Fault({"state_dtype": jnp.int32}, TypeError),),
 }
 
@@ -79,6 +80,7 @@ TRANSFORMATIONS = [
         hyperparameters={"b1": 0.9, "gamma": 0.1},
         elsewhere=("exact",),
         moments=1,
+        elementwise=False,  # the old gradient is read after the new one is stored in its place
     ),
     Transformation(
         name="mars[exact]",
@@ -106,6 +108,7 @@ TRANSFORMATIONS = [
         refused={"lamb": (-1.0,)},
         switches={"filter_type": "sum", "warmup": False},
         companions=1,
+        elementwise=False,  # XLA keeps the sum of a window
         faults=(
             Fault({"window_size": 0}, ValueError),
             Fault({"window_size": 1.5}, TypeError),
@@ -165,6 +168,7 @@ TRANSFORMATIONS = [
             b2=0.95,
             eps=1e-3,
         ),
+        elementwise=False,  # the step of the base optimizer is read twice, and is no sum that XLA would form twice
     ),
     *(
         Transformation(
@@ -196,6 +200,8 @@ TRANSFORMATIONS = [
         function=optimizers.record_norms,
         arguments={"inner": optax.sgd(0.1), "groups": {"matrices": lambda path: path == "kernel"}},
         source=False,
+        elementwise=False,  # the norm of the update is one more reading of it
+        unread=24,  # the six norms
         faults=(NO_INNER, Fault({"groups": {"matrices": True}}, TypeError)),
     ),
 ]
