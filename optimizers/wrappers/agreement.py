@@ -90,7 +90,7 @@ def cautious(
     least = wide_scalar(min_fraction)
 
     def kernel(u: jax.Array, g: jax.Array) -> jax.Array:
-        kept = jnp.where(_agree(u, g) | jnp.isnan(u * g), u, 0)  # 0 nowhere but where u disagrees
+        kept = jnp.where(_agree(u, g), u, jnp.where(jnp.isnan(u + g), jnp.nan, 0))
         fraction = jnp.sum(kept != 0, dtype=real_dtype(u.dtype)) / max(u.size, 1)
         return kept * (1 / jnp.maximum(fraction, least)).astype(fraction.dtype)
 

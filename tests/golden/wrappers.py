@@ -86,7 +86,7 @@ def main() -> None:
     start = {n: torch.randn(s, dtype=torch.float64, generator=generator) for n, s in SHAPES.items()}
     gradients = {n: torch.randn(STEPS, *s, dtype=torch.float64, generator=generator) for n, s in SHAPES.items()}
     adam = lambda x: torch.optim.Adam(x, lr=RATE)
-    mars = {"lr": RATE, "betas": (0.95, 0.99), "gamma": 0.025, "eps": 1e-8, "optimize_1d": True}
+    mars = {"lr": RATE, "betas": (0.95, 0.99), "gamma": 0.025, "eps": 0.0, "optimize_1d": True}
     arrays = {
         "cautious": trajectory(
             lambda x: AdamWLegacy(x, lr=RATE, weight_decay=0.1, caution=True, foreach=False), start, gradients
