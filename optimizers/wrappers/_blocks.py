@@ -8,6 +8,7 @@ Blocks run along the longest axis of an array, and codes keep the array's shape:
 codes. Which of the two books a block uses is the sign of its scale: a block is told by its own numbers.
 """
 
+import functools
 import math
 from typing import Any, Literal, NamedTuple
 
@@ -101,19 +102,20 @@ def _place_below(ratio: jax.Array, signed: jax.Array) -> jax.Array:
     return cells + jnp.floor(fraction * cells - 0.5).astype(jnp.int32)
 
 
+@functools.partial(jax.jit, static_argnames=("block_size", "rounding", "stream"), inline=True)
 def quantize(x: jax.Array, block_size: int, rounding: Rounding, step: jax.Array, stream: int) -> Blocks:
     """`x`, real numbers [...], in blocks; NaN or infinity in a block makes all of the block NaN or infinite."""
     shape, x = x.shape, jnp.atleast_1d(x)
     axis = _longest_axis(x.shape)
     blocks = _per_block(x, block_size, axis)
     largest = jnp.max(jnp.abs(blocks), axis=axis + 1)
-    largest = jnp.where(largest < TINY, 0, largest)  # so that it has a reciprocal
+    largest = jnp.where(largest < 4 * TINY, 0, largest)  # four times its reciprocal is finite, and is no subnormal
     scales = jnp.where(jnp.min(blocks, axis=axis + 1) < 0, largest, -largest)
-    reciprocal = 1 / jnp.where(scales == 0, 1, scales)
+    reciprocal = 4 / jnp.where(scales == 0, 1, scales)
 
     each = _spread(reciprocal, x.shape, block_size, axis)
     signed, negative = each > 0, x < 0
-    ratio = jnp.minimum(jnp.abs(x * each), 1).astype(jnp.float32)
+    ratio = jnp.minimum(jnp.abs(0.25 * x * each), 1).astype(jnp.float32)
     below = _place_below(ratio, signed)
     low, high = _number(below, signed), _number(below + 1, signed)
     threshold = (
@@ -126,6 +128,7 @@ def quantize(x: jax.Array, block_size: int, rounding: Rounding, step: jax.Array,
     return Blocks(codes.astype(jnp.uint8).reshape(shape), scales.reshape(scales.shape if shape else ()))
 
 
+@functools.partial(jax.jit, static_argnames="block_size", inline=True)
 def dequantize(blocks: Blocks, block_size: int) -> jax.Array:
     """The numbers that stand for the codes, [...], in the dtype of the scales."""
     codes, scales = jnp.atleast_1d(blocks.codes).astype(jnp.int32), jnp.atleast_1d(blocks.scales)

@@ -29,7 +29,7 @@ def quantize_state(
     block_size: int = 256,
     min_size: int = 4096,
     *,
-    rounding: Rounding = "nearest",
+    rounding: Rounding = "stochastic",
     where: Callable[[str], bool] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Keep the moments of any transformation in eight bits a word.
@@ -55,8 +55,9 @@ def quantize_state(
         inner: The transformation whose state is kept in codes.
         block_size: Words in a block, at least 1. A scale takes four bytes.
         min_size: Number of elements from which on an array is kept in codes, at least 1.
-        rounding: "nearest", or "stochastic", without bias: for averages so slow that a step is less than half a
-            cell of the book. It adds noise of the size of a cell.
+        rounding: "stochastic", up or down at random without bias, which follows the curve of float32 states the
+            closest; or "nearest", bitsandbytes' way, in which an average stays where it is as long as a step is less
+            than half a cell of the book.
         where: `where(path) -> bool`, whether an array may be kept in codes; the path is that of the array in the inner
             state, such as "0/mu/dense/kernel". None means all.
 

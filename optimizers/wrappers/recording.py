@@ -114,7 +114,7 @@ def recorded(state: PyTree) -> dict[str, jax.Array]:
     found: dict[str, jax.Array] = {}
 
     def visit(node: PyTree, prefix: str) -> None:
-        for path, leaf in jax.tree_util.tree_leaves_with_path(node, is_leaf=lambda x: x is not node and _is_source(x)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(node, is_leaf=_is_source):
             keys = [str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey)]
             if not _is_source(leaf):
                 continue
@@ -126,5 +126,5 @@ def recorded(state: PyTree) -> dict[str, jax.Array]:
                 found[full] = value
             visit(leaf.inner_state, inside)
 
-    visit((state,), "")
+    visit(state, "")
     return found
