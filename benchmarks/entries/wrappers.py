@@ -1,5 +1,7 @@
 """Wrappers beside optax's own, or beside the chain that they go around."""
 
+from collections.abc import Callable
+
 import optax
 
 import optimizers
@@ -17,7 +19,9 @@ def coded() -> optax.GradientTransformation:
     return optimizers.quantize_state(optimizers.adamw(1e-3, weight_decay=1e-2))
 
 
-def beside_adamw(name: str, ours, *, words: float, goal: float) -> list[Entry]:
+def beside_adamw(
+    name: str, ours: Callable[[], optax.GradientTransformation], *, words: int, goal: float
+) -> list[Entry]:
     """One entry for each tree, beside optax's AdamW alone: what the wrapper costs."""
     return [
         Entry(
@@ -27,7 +31,6 @@ def beside_adamw(name: str, ours, *, words: float, goal: float) -> list[Entry]:
             peer=Peer("optax.adamw", "optax", update_program(lambda: optax.adamw(1e-3, weight_decay=1e-2))),
             moved=lambda params, gradients: words * nbytes(params),
             goal=goal,
-            result=None,
         )
         for tree in TREES
     ]

@@ -109,13 +109,12 @@ def quantize(x: jax.Array, block_size: int, rounding: Rounding, step: jax.Array,
     axis = _longest_axis(x.shape)
     blocks = _per_block(x, block_size, axis)
     largest = jnp.max(jnp.abs(blocks), axis=axis + 1)
-    largest = jnp.where(largest < 4 * TINY, 0, largest)  # four times its reciprocal is finite, and is no subnormal
+    largest = jnp.where(largest < TINY, 0, largest)
     scales = jnp.where(jnp.min(blocks, axis=axis + 1) < 0, largest, -largest)
-    reciprocal = 4 / jnp.where(scales == 0, 1, scales)
 
-    each = _spread(reciprocal, x.shape, block_size, axis)
+    each = _spread(jnp.where(scales == 0, 1, scales), x.shape, block_size, axis)
     signed, negative = each > 0, x < 0
-    ratio = jnp.minimum(jnp.abs(0.25 * x * each), 1).astype(jnp.float32)
+    ratio = jnp.abs(x / each).astype(jnp.float32)
     below = _place_below(ratio, signed)
     low, high = _number(below, signed), _number(below + 1, signed)
     threshold = (

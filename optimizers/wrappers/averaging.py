@@ -27,7 +27,7 @@ from optimizers.wrappers._inner import check_given
 class ParameterAverageState(NamedTuple):
     """The average of the parameters, the sum of the weights it was made with, and the number of updates."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     weight: jax.Array
     average: PyTree
 
@@ -56,6 +56,7 @@ def _averaging(function: str, shares: Shares, dtype: Any) -> optax.GradientTrans
         params = check_given(function, "params", params)
         count = optax.safe_increment(state.count)
         share, weight = shares(count, state.weight)
+        treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(params)
 
         def leaf(number: int, p: Any, u: Any, old: jax.Array) -> jax.Array:

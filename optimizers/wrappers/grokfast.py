@@ -23,7 +23,7 @@ from optimizers._trees import PyTree, accumulator_dtype, wide
 class GrokfastState(NamedTuple):
     """The moving average of the gradients, and the number of updates."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     slow: PyTree
 
 
@@ -85,7 +85,7 @@ def grokfast_ema(
 class GrokfastWindowState(NamedTuple):
     """The last gradients, `[window_size, ...]` for each leaf, and the number of updates."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     history: PyTree
 
 

@@ -15,7 +15,7 @@ from optimizers.wrappers._inner import check_given
 class MarsState(NamedTuple):
     """The last gradients or, for the exact correction, the last parameters; and the number of updates."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     previous: PyTree
 
 

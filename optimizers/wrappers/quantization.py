@@ -16,7 +16,7 @@ from optimizers.wrappers._inner import check_transformation
 class QuantizedState(NamedTuple):
     """The state of the inner transformation with `Blocks` in place of large arrays, and the number of updates."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     inner_state: PyTree
 
 
@@ -102,6 +102,7 @@ def quantize_state(
         chosen = optax.tree.map_params(
             inner, large, state, params, transform_non_params=lambda _: False, is_leaf=_is_masked
         )
+        treedef: Any  # opaque to the type checker
         paths, treedef = jax.tree_util.tree_flatten_with_path(state)
 
         def leaf(number: int, path: Any, x: Any, chosen: bool) -> Any:
@@ -115,6 +116,7 @@ def quantize_state(
         updates: PyTree, state: QuantizedState, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, QuantizedState]:
         count = optax.safe_increment(state.count)
+        treedef: Any  # opaque to the type checker
         olds, treedef = jax.tree.flatten(state.inner_state, is_leaf=is_blocks)
         wide = treedef.unflatten([dequantize(x, block_size) if is_blocks(x) else x for x in olds])
         updates, wide = inner.update(updates, wide, params, **extra_args)

@@ -43,7 +43,7 @@ from optimizers.wrappers._inner import check_given, check_transformation
 class SecondMomentState(NamedTuple):
     """The number of updates, and the moving average of the squared gradient."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     nu: PyTree
 
 
@@ -96,6 +96,7 @@ def _schedule_free(
 
         wide_params = widen(params)
         steps, base_state = base.update(widen(updates), state.base_optimizer_state, wide_params, **extra_args)
+        treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(steps)
         olds = treedef.flatten_up_to(state.z)
         z = [store(wide(old).astype(u.dtype) + u, old.dtype, step, k) for k, (u, old) in enumerate(zip(leaves, olds))]
