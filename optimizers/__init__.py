@@ -25,6 +25,9 @@
 | `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
 | `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
 | `compression.py` | saddle points by compressed messages: `masha1`, `masha2`, `rand_k`, `top_k` |
+| `wrappers/` | around any transformation: `cautious`, `grams`, `mars`, `grokfast_ema`, `orthograd`; `quantize_state` |
+| | averaged parameters: `parameter_ema`, `parameter_average`, `schedule_free`, read by `averaged_params` |
+| | metrics: `record_norms`, `recorded` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -161,6 +164,23 @@ from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
+from optimizers.wrappers import (
+    averaged_params,
+    cautious,
+    grams,
+    grokfast_ema,
+    grokfast_ma,
+    mars,
+    orthograd,
+    parameter_average,
+    parameter_ema,
+    quantize_state,
+    record_norms,
+    recorded,
+    schedule_free,
+    schedule_free_adamw,
+    schedule_free_sgd,
+)
 
 __all__ = [
     "GradientRule",
@@ -180,6 +200,7 @@ __all__ = [
     "aligned_mtl",
     "aligned_mtl_weights",
     "alignment_cosine",
+    "averaged_params",
     "backprop",
     "balgrad",
     "balgrad_weights",
@@ -187,6 +208,7 @@ __all__ = [
     "bloop",
     "cagrad",
     "cagrad_weights",
+    "cautious",
     "clip_by_global_norm",
     "config",
     "config_weights",
@@ -221,6 +243,9 @@ __all__ = [
     "gramian",
     "greedy_block_descent",
     "greedy_block_scores",
+    "grams",
+    "grokfast_ema",
+    "grokfast_ma",
     "gsam",
     "guided_forward_gradient",
     "gumbel_subsample_mask",
@@ -242,6 +267,7 @@ __all__ = [
     "make_train_step",
     "masha1",
     "masha2",
+    "mars",
     "mean_tasks",
     "mean_teacher",
     "mgda",
@@ -252,6 +278,9 @@ __all__ = [
     "nash_mtl",
     "nash_mtl_weights",
     "normalized_weight_decay",
+    "orthograd",
+    "parameter_average",
+    "parameter_ema",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -265,10 +294,13 @@ __all__ = [
     "product_feedback_dense",
     "product_feedback_init",
     "rand_k",
+    "quantize_state",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
     "randomized_matmul_variance",
+    "record_norms",
+    "recorded",
     "reste",
     "reste_schedule",
     "reverse_gradient",
@@ -279,6 +311,9 @@ __all__ = [
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
+    "schedule_free",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",

@@ -110,6 +110,7 @@ def make_train_step(
     microbatches: int = 1,
     ema_decay: float | jax.Array | Callable[[jax.Array], Any] | None = None,
     skip_nonfinite: bool = True,
+    log: Callable[[PyTree], dict[str, jax.Array]] | None = None,
 ) -> TrainStep:
     r"""One jitted train step: differentiate, update, apply; compiled once, its state donated.
 
@@ -144,11 +145,13 @@ def make_train_step(
             created with `ema=True`.
         skip_nonfinite: leave parameters, optimizer, averages, model state and the rule's state as they were where the
             loss or the norm of the gradient is not finite, and count the step in `state.skipped`.
+        log: `log(opt_state) -> metrics`, further metrics read from the state of the optimizer after the step, such as
+            `recorded`: norms and injected hyperparameters.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. `metrics` holds arrays, still on the device: `loss`, `grad_norm`
         (the global L2 norm of the gradient that the optimizer received), `skipped` (the count so far), and those of
-        `loss_fn`.
+        `loss_fn` and `log`.
 
     Raises:
         TypeError: if `loss_fn`, `tx` or `gradient` is not of its kind, or `loss_fn` returns what was not announced.
@@ -169,6 +172,8 @@ def make_train_step(
         raise TypeError(f"make_train_step: tx must be an optax.GradientTransformation, got {type(tx).__name__}")
     check_range("make_train_step", "ema_decay", ema_decay, 0.0, 1.0, open_high=True)
     microbatches = check_positive_integer("make_train_step", "microbatches", microbatches)
+    if log is not None:
+        check_callable("make_train_step", "log", log, "(opt_state) -> metrics")
     rule = _stateful(gradient, microbatches)
     tx = optax.with_extra_args_support(tx)
     loss_and_aux = _normalised(loss_fn, has_aux)
@@ -227,7 +232,10 @@ def make_train_step(
         own = {"loss": value, "grad_norm": norm, "skipped": state.skipped}
         if clash := own.keys() & metrics.keys():
             raise ValueError(f"make_train_step: loss_fn returned metrics under reserved names {sorted(clash)}")
-        return state._replace(step=state.step + 1), own | metrics
+        logged = {} if log is None else log(state.opt_state)
+        if clash := logged.keys() & (own | metrics).keys():
+            raise ValueError(f"make_train_step: log returned metrics under names already taken: {sorted(clash)}")
+        return state._replace(step=state.step + 1), own | metrics | logged
 
     return _jit(step, mesh, state_sharding, batch_sharding, donate)
 

@@ -50,6 +50,12 @@ class Transformation:
     extra: Callable[[PyTree], Mapping[str, Any]] | None = None
     # Arrays of parameter size that the state keeps for each parameter.
     moments: int = 0
+    # The dtype of these arrays where it is neither float32 nor the parameters' own, and the number of arrays of other
+    # shapes that the state keeps for each parameter, such as the scales of codes.
+    moment_dtype: Any = None
+    companions: int = 0
+    # Bytes of scalars in the state that the update writes without reading them: there is nothing to alias.
+    unread: int = 0
     # Each word of an update depends on the words at its place alone, so that no temporary is needed.
     elementwise: bool = True
     faults: tuple[Fault, ...] = ()
@@ -150,7 +156,7 @@ def check_dtypes_are_kept(case: Transformation) -> None:
             state = jax.eval_shape(case.make().init, params)
             kernels = [x for x in jax.tree.leaves(state) if x.shape == params["kernel"].shape]
             assert len(kernels) == case.moments, f"{len(kernels)} moments a parameter instead of {case.moments}"
-            wide = jnp.promote_types(dtype, jnp.float32)
+            wide = jnp.promote_types(dtype, jnp.float32) if case.moment_dtype is None else case.moment_dtype
             assert all(x.dtype == wide for x in kernels), f"{jnp.dtype(dtype)}: moments in {kernels[0].dtype}"
 
 
@@ -248,6 +254,7 @@ def check_inject_hyperparams(case: Transformation) -> None:
     static = tuple(name for name in inspect.signature(case.function).parameters if name not in values)
     other = {name: value for name, value in case.arguments.items() if name not in values}
     tx, plain = optax.inject_hyperparams(case.function, static_args=static)(**other, **values), case.make(**values)
+    tx = tx if case.extra is None else given(tx, case.extra)
     state = tx.init(params)
     assert set(state.hyperparams) == set(values), f"injected {sorted(state.hyperparams)}"
     update = jax.jit(tx.update)
@@ -288,7 +295,7 @@ def check_map_params(case: Transformation) -> None:
     tx = case.make()
     marked = optax.tree.map_params(tx, lambda _: "moment", tx.init(params))
     found = sum(leaf == "moment" for leaf in jax.tree.leaves(marked) if isinstance(leaf, str))
-    assert found == case.moments * len(params), f"map_params found {found} moments"
+    assert found == (case.moments + case.companions) * len(params), f"map_params found {found} moments"
 
 
 def check_apply_if_finite(case: Transformation) -> None:
@@ -354,7 +361,7 @@ def check_donated_buffers_are_reused(case: Transformation) -> None:
 
     for function, arguments in ((step, (params, state, grads)), (update, (grads, state, params))):
         memory = jax.jit(function, donate_argnums=(0, 1)).lower(*arguments).compile().memory_analysis()
-        donated = nbytes(arguments[:2])
+        donated = nbytes(arguments[:2]) - case.unread
         assert memory.alias_size_in_bytes >= donated, f"{memory.alias_size_in_bytes} of {donated} bytes are aliased"
         if case.elementwise:
             temporary, size = memory.temp_size_in_bytes, params["a"].nbytes

@@ -24,11 +24,14 @@ from contracts.cases import (
     robust_estimation,
     scalarization,
     transformations,
+    wrappers,
 )
 
 OBJECTIVES = (recurrent, objectives, scalarization, expectations, robust_estimation)
 OPTIMIZERS = (
     classic,
+OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
+OPTIMIZERS = (
     transformations,
     gradients,
     estimators,
@@ -38,6 +41,7 @@ OPTIMIZERS = (
     coordinates,
     particles,
     layers,
+    wrappers,
 )
 
 
