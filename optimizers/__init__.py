@@ -19,6 +19,8 @@
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
+| `riemannian/` | parameters on manifolds: `riemannian_adam`, `riemannian_sgd` and others; `sphere`, `stiefel`, |
+| | `poincare_ball`, `positive_definite`, `euclidean` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
@@ -150,11 +152,24 @@ from optimizers.layers import (
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.riemannian import (
+    Manifold,
+    euclidean,
+    poincare_ball,
+    positive_definite,
+    riemannian_adagrad,
+    riemannian_adam,
+    riemannian_amsgrad,
+    riemannian_sgd,
+    sphere,
+    stiefel,
+)
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
 __all__ = [
     "GradientRule",
+    "Manifold",
     "StatefulRule",
     "TrainState",
     "accumulate",
@@ -189,6 +204,7 @@ __all__ = [
     "dwa",
     "ensemble_kalman_step",
     "esam",
+    "euclidean",
     "excess_mtl",
     "fairgrad",
     "fairgrad_weights",
@@ -243,6 +259,8 @@ __all__ = [
     "pcgrad_weights",
     "per_example",
     "per_task",
+    "poincare_ball",
+    "positive_definite",
     "privacy_epsilon",
     "private_gradient",
     "product_feedback_dense",
@@ -256,6 +274,10 @@ __all__ = [
     "reverse_gradient",
     "rgw",
     "rgw_weights",
+    "riemannian_adagrad",
+    "riemannian_adam",
+    "riemannian_amsgrad",
+    "riemannian_sgd",
     "robust_weight_perturbation",
     "sam",
     "scale_by_adam",
@@ -266,7 +288,9 @@ __all__ = [
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
+    "sphere",
     "spsa",
+    "stiefel",
     "straight_through",
     "subsample_entropy_penalty",
     "sum_tasks",

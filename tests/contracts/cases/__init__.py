@@ -19,13 +19,25 @@ from contracts.cases import (
     layers,
     objectives,
     particles,
+    riemannian,
     robust_estimation,
     scalarization,
     transformations,
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
+OPTIMIZERS = (
+    transformations,
+    riemannian,
+    gradients,
+    estimators,
+    examples,
+    aggregation,
+    gramian,
+    coordinates,
+    particles,
+    layers,
+)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
