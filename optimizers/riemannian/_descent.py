@@ -129,7 +129,8 @@ def on_manifolds(
         if m.flat:
             return v, moments
         y = (m.exp if exponential else m.retraction)(x, v)
-        carried = tuple(m.transport(x, y, u) if parallel else m.tangent(y, u) for u in moments[: len(tangent)])
+        along = parallel or not m.embedded
+        carried = tuple(m.transport(x, y, u) if along else m.tangent(y, u) for u in moments[: len(tangent)])
         return y - x, (*carried, *moments[len(tangent) :])
 
     def init(params: PyTree) -> Any:

@@ -107,7 +107,9 @@ def riemannian_adam(
         eps: Added to the root, at least 0.
         debias: Whether to divide the moments by 1 - β^t, as Adam does; the paper leaves this out.
         step_map: "exp", the exponential map, or "retraction", cheaper and the same to first order.
-        transport: How the momentum gets to the new point: "parallel", or by "projection" onto its tangent space.
+        transport: How the momentum gets to the new point: "parallel", or by "projection" onto the tangent space there.
+            In the ball and among the positive definite matrices, where all coordinates are tangent and only lengths
+            change, it is always parallel; on the Stiefel manifold, where that has no closed form, always projected.
 
     Returns:
         An Optax transformation; `update` needs `params`. On curved manifolds these must be float32 or float64.

@@ -19,6 +19,7 @@ class Manifold(NamedTuple):
         name: What error messages call it.
         ndim: Number of trailing axes that make one point.
         flat: Whether it is a linear space: `exp` adds, and nothing changes in transport.
+        embedded: Whether the metric is that of the space around, so that vectors may be transported by projection.
         check: `check(shape)`, the reason why no point has this shape, or None.
         egrad_to_rgrad: `egrad_to_rgrad(x, g)`, the Riemannian gradient from the derivative in coordinates.
         inner: `inner(x, u, v)`, the metric at `x`, without the axes of a point: `[...]`.
@@ -36,6 +37,7 @@ class Manifold(NamedTuple):
     name: str
     ndim: int
     flat: bool
+    embedded: bool
     check: Callable[[tuple[int, ...]], str | None]
     egrad_to_rgrad: Callable[[jax.Array, jax.Array], jax.Array]
     inner: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -122,6 +124,7 @@ def euclidean(ndim: int = 0) -> Manifold:
         name="euclidean",
         ndim=ndim,
         flat=True,
+        embedded=True,
         check=check,
         egrad_to_rgrad=lambda x, g: g,
         inner=inner,

@@ -96,6 +96,7 @@ def poincare_ball(c: jax.typing.ArrayLike = 1.0) -> Manifold:
         name="poincare_ball",
         ndim=1,
         flat=False,
+        embedded=False,
         check=check,
         egrad_to_rgrad=lambda x, g: room(x) ** 2 / 4 * g,
         inner=inner,

@@ -96,6 +96,7 @@ def positive_definite() -> Manifold:
         name="positive_definite",
         ndim=2,
         flat=False,
+        embedded=False,
         check=check,
         egrad_to_rgrad=lambda x, g: symmetric(x @ symmetric(g) @ x),
         inner=inner,

@@ -67,6 +67,7 @@ def sphere() -> Manifold:
         name="sphere",
         ndim=1,
         flat=False,
+        embedded=True,
         check=check,
         egrad_to_rgrad=tangent,
         inner=inner,

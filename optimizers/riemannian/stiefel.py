@@ -73,6 +73,7 @@ def stiefel() -> Manifold:
         name="stiefel",
         ndim=2,
         flat=False,
+        embedded=True,
         check=check,
         egrad_to_rgrad=tangent,
         inner=inner,
