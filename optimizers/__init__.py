@@ -19,6 +19,8 @@
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
+| `precision/` | training in 16 bits: `mixed_precision`, `dynamic_loss_scale`; `with_master_weights`, |
+| | `with_kahan_summation`, `apply_updates_stochastic_rounding` |
 | `riemannian/` | parameters on manifolds: `riemannian_adam`, `riemannian_sgd` and others; `sphere`, `stiefel`, |
 | | `poincare_ball`, `positive_definite`, `euclidean` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
@@ -152,6 +154,15 @@ from optimizers.layers import (
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.precision import (
+    LossScale,
+    LossScaling,
+    apply_updates_stochastic_rounding,
+    dynamic_loss_scale,
+    mixed_precision,
+    with_kahan_summation,
+    with_master_weights,
+)
 from optimizers.riemannian import (
     Manifold,
     euclidean,
@@ -169,6 +180,8 @@ from optimizers.training import TrainState, make_train_step
 
 __all__ = [
     "GradientRule",
+    "LossScale",
+    "LossScaling",
     "Manifold",
     "StatefulRule",
     "TrainState",
@@ -184,6 +197,7 @@ __all__ = [
     "aligned_mtl",
     "aligned_mtl_weights",
     "alignment_cosine",
+    "apply_updates_stochastic_rounding",
     "backprop",
     "balgrad",
     "balgrad_weights",
@@ -202,6 +216,7 @@ __all__ = [
     "dualproj",
     "dualproj_weights",
     "dwa",
+    "dynamic_loss_scale",
     "ensemble_kalman_step",
     "esam",
     "euclidean",
@@ -245,6 +260,7 @@ __all__ = [
     "mean_teacher",
     "mgda",
     "mgda_weights",
+    "mixed_precision",
     "moco",
     "modo",
     "modo_weights",
@@ -299,4 +315,6 @@ __all__ = [
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",
+    "with_kahan_summation",
+    "with_master_weights",
 ]

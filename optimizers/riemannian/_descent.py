@@ -1,7 +1,7 @@
 """The frame of all Riemannian methods: gradient and moments in the tangent space, a step on the manifold, a new frame.
 
 A member states how its moments advance and the direction formed from the new ones, as an elementwise transformation
-does. Here are the leaves' manifolds, the metric, the step, the transport of moments, and the difference that Optax adds.
+does. Here are the leaves' manifolds, the metric, the step, the transport of moments, and the difference to be added.
 """
 
 from collections.abc import Callable
@@ -80,8 +80,8 @@ def _check_leaf(function: str, manifold: Manifold, path: str, leaf: Any) -> None
         raise ValueError(f"{function}: manifold {manifold.name} needs {reason}, got {list(shape)} at {path!r}")
     if not manifold.flat and dtype not in (jnp.float32, jnp.float64):
         raise TypeError(
-            f"{function}: a point of the manifold {manifold.name} must be float32 or float64 (in 16 bits rounding alone "
-            f"takes it off; see mixed_precision), got {dtype.name} at {path!r}"
+            f"{function}: a point of the manifold {manifold.name} must be float32 or float64 (in 16 bits rounding "
+            f"alone takes it off; see mixed_precision), got {dtype.name} at {path!r}"
         )
 
 
@@ -109,7 +109,8 @@ def on_manifolds(
         tangent: Names of the moments that are tangent vectors.
         scalar: Names of the moments that are one number a point, with their initial values.
         scalars: From the number t = 1, 2, … of this step to scalars.
-        advance: From the Riemannian gradient, its squared length `[..., 1]`, the old moments and the scalars to the new.
+        advance: From the Riemannian gradient, its squared length `[..., 1]`, the old moments and the scalars to
+            the new moments.
         direction: From the Riemannian gradient, the new moments and the scalars to the vector to go against.
         step_map: "exp" or "retraction".
         transport: "parallel" or "projection".
@@ -151,9 +152,7 @@ def on_manifolds(
         ]
         return state_type(jnp.zeros([], jnp.int32), *trees)
 
-    def update(
-        updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any
-    ) -> tuple[PyTree, Any]:
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
         del extra_args
         if params is None:
             raise ValueError(f"{function}: params must be given to update, which steps from them, got None")

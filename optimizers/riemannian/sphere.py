@@ -24,8 +24,8 @@ def sphere() -> Manifold:
     Examples:
         >>> import jax.numpy as jnp
         >>> north, east = jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0])
-        >>> print(f"{sphere().distance(north, east):.4f}", sphere().exp(north, jnp.pi / 2 * east).round(4))
-        1.5708 [1. 0.]
+        >>> print(f"{sphere().distance(north, east):.4f}", sphere().exp(north, jnp.pi / 6 * east).round(4))
+        1.5708 [0.5   0.866]
 
     Source:
         P.-A. Absil, R. Mahony, R. Sepulchre, "Optimization Algorithms on Matrix Manifolds", 2008.

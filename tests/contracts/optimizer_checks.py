@@ -50,6 +50,8 @@ class Transformation:
     extra: Callable[[PyTree], Mapping[str, Any]] | None = None
     # Arrays of parameter size that the state keeps for each parameter.
     moments: int = 0
+    # These are float32 or wider; otherwise they are in the dtype of the parameters.
+    wide_moments: bool = True
     # Each word of an update depends on the words at its place alone, so that no temporary is needed.
     elementwise: bool = True
     faults: tuple[Fault, ...] = ()
@@ -150,8 +152,8 @@ def check_dtypes_are_kept(case: Transformation) -> None:
             state = jax.eval_shape(case.make().init, params)
             kernels = [x for x in jax.tree.leaves(state) if x.shape == params["kernel"].shape]
             assert len(kernels) == case.moments, f"{len(kernels)} moments a parameter instead of {case.moments}"
-            wide = jnp.promote_types(dtype, jnp.float32)
-            assert all(x.dtype == wide for x in kernels), f"{jnp.dtype(dtype)}: moments in {kernels[0].dtype}"
+            expected = jnp.promote_types(dtype, jnp.float32) if case.wide_moments else dtype
+            assert all(x.dtype == expected for x in kernels), f"{jnp.dtype(dtype)}: moments in {kernels[0].dtype}"
 
 
 def check_moment_dtypes_are_obeyed(case: Transformation) -> None:

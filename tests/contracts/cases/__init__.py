@@ -19,6 +19,7 @@ from contracts.cases import (
     layers,
     objectives,
     particles,
+    precision,
     riemannian,
     robust_estimation,
     scalarization,
@@ -29,6 +30,7 @@ OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
 OPTIMIZERS = (
     transformations,
     riemannian,
+    precision,
     gradients,
     estimators,
     examples,

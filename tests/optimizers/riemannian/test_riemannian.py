@@ -48,9 +48,7 @@ def test_products_of_lines_are_optax(name):
 
 GEOOPT = {
     "adam": lambda manifold, **maps: riemannian_adam(0.05, manifold, 0.8, 0.95, 1e-6, **maps),
-    "adam_uncorrected": lambda manifold, **maps: riemannian_adam(
-        0.05, manifold, 0.8, 0.95, 1e-6, debias=False, **maps
-    ),
+    "adam_uncorrected": lambda manifold, **maps: riemannian_adam(0.05, manifold, 0.8, 0.95, 1e-6, debias=False, **maps),
     "amsgrad_uncorrected": lambda manifold, **maps: riemannian_amsgrad(
         0.05, manifold, 0.8, 0.95, 1e-6, debias=False, **maps
     ),
