@@ -14,7 +14,7 @@ from optimizers.precision.master_weights import check_inner, widened
 class KahanState(NamedTuple):
     """State of `with_kahan_summation`: step counter, what is missing from the parameters, the inner state."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     compensation: PyTree
     inner_state: PyTree
 
@@ -27,8 +27,8 @@ def _nearest(x: jax.Array, dtype: Any) -> jax.Array:
     if dtype == jnp.bfloat16:
         return round_to_nearest(x, dtype).astype(x.dtype)
     if dtype == jnp.float16:
-        subnormal = (x + 0.75) - 0.75  # float32 has multiples of 2^-24 between 1/2 and 1, as float16 has below 2^-14
-        return jnp.where(jnp.abs(x) < 2.0**-14, subnormal, jax.lax.reduce_precision(x, 5, 10))
+        multiple = jnp.round(x * 2.0**24) * 2.0**-24  # subnormal numbers, which reduce_precision makes 0
+        return jnp.where(jnp.abs(x) < 2.0**-14, multiple, jax.lax.reduce_precision(x, 5, 10))
     return x
 
 

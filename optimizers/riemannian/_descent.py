@@ -57,7 +57,8 @@ def _manifolds(function: str, manifold: Labels, params: PyTree) -> list[Manifold
     paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     if not leaves:  # an empty tree, or what optax puts in its place
         return []
-    if _is_manifold(manifold):
+    found: list[Any]
+    if isinstance(manifold, Manifold):
         found = [manifold] * len(leaves)
     elif callable(manifold):
         found = [manifold(path) for path in paths]

@@ -15,7 +15,7 @@ from optimizers.riemannian._descent import Labels, on_manifolds
 class RiemannianAdagradState(NamedTuple):
     """State of `riemannian_adagrad`: step counter, and the sum of the squared gradient lengths, a number a point."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     sum_of_squares: PyTree
 
 

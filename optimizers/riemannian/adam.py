@@ -14,7 +14,7 @@ from optimizers.riemannian._descent import Labels, on_manifolds
 class RiemannianAdamState(NamedTuple):
     """State of `riemannian_adam`: step counter, momentum at the present point, and a second moment a point."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     mu: PyTree
     nu: PyTree
 
@@ -22,7 +22,7 @@ class RiemannianAdamState(NamedTuple):
 class RiemannianAMSGradState(NamedTuple):
     """State of `riemannian_amsgrad`: that of Adam, and the largest second moment so far."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     mu: PyTree
     nu: PyTree
     nu_max: PyTree

@@ -46,8 +46,12 @@ def poincare_ball(c: jax.typing.ArrayLike = 1.0) -> Manifold:
         O.-E. Ganea, G. Bécigneul, T. Hofmann, "Hyperbolic Neural Networks", 2018.
     """
     check_range("poincare_ball", "c", c, 0.0, open_low=True)
-    c = wide_scalar(c)
-    root = c**0.5
+    curvature: Any = wide_scalar(c)
+    return _ball(curvature, curvature**0.5)
+
+
+def _ball(c: Any, root: Any) -> Manifold:
+    """The ball of curvature -c, with c and its root float32 or wider."""
 
     def check(shape: tuple[int, ...]) -> str | None:
         return None if shape else "a vector along the last axis"

@@ -14,13 +14,13 @@ from optimizers.riemannian._descent import Labels, on_manifolds
 class RiemannianSGDState(NamedTuple):
     """State of `riemannian_sgd` without momentum: the step counter."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
 
 
 class RiemannianMomentumState(NamedTuple):
     """State of `riemannian_sgd` with momentum: step counter, and the momentum at the present point."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     trace: PyTree
 
 
