@@ -20,6 +20,10 @@
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
+| `precision/` | training in 16 bits: `mixed_precision`, `dynamic_loss_scale`; `with_master_weights`, |
+| | `with_kahan_summation`, `apply_updates_stochastic_rounding` |
+| `riemannian/` | parameters on manifolds: `riemannian_adam`, `riemannian_sgd` and others; `sphere`, `stiefel`, |
+| | `poincare_ball`, `positive_definite`, `euclidean` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
 | `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
@@ -162,6 +166,27 @@ from optimizers.layers import (
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.precision import (
+    LossScale,
+    LossScaling,
+    apply_updates_stochastic_rounding,
+    dynamic_loss_scale,
+    mixed_precision,
+    with_kahan_summation,
+    with_master_weights,
+)
+from optimizers.riemannian import (
+    Manifold,
+    euclidean,
+    poincare_ball,
+    positive_definite,
+    riemannian_adagrad,
+    riemannian_adam,
+    riemannian_amsgrad,
+    riemannian_sgd,
+    sphere,
+    stiefel,
+)
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 from optimizers.wrappers import (
@@ -184,6 +209,9 @@ from optimizers.wrappers import (
 
 __all__ = [
     "GradientRule",
+    "LossScale",
+    "LossScaling",
+    "Manifold",
     "MashaMethod",
     "MashaState",
     "StatefulRule",
@@ -200,6 +228,7 @@ __all__ = [
     "aligned_mtl",
     "aligned_mtl_weights",
     "alignment_cosine",
+    "apply_updates_stochastic_rounding",
     "averaged_params",
     "backprop",
     "balgrad",
@@ -221,8 +250,10 @@ __all__ = [
     "dualproj",
     "dualproj_weights",
     "dwa",
+    "dynamic_loss_scale",
     "ensemble_kalman_step",
     "esam",
+    "euclidean",
     "excess_mtl",
     "fairgrad",
     "fairgrad_weights",
@@ -241,9 +272,9 @@ __all__ = [
     "gradvac",
     "gradvac_weights",
     "gramian",
+    "grams",
     "greedy_block_descent",
     "greedy_block_scores",
-    "grams",
     "grokfast_ema",
     "grokfast_ma",
     "gsam",
@@ -265,13 +296,14 @@ __all__ = [
     "loss_balancer",
     "m_config",
     "make_train_step",
+    "mars",
     "masha1",
     "masha2",
-    "mars",
     "mean_tasks",
     "mean_teacher",
     "mgda",
     "mgda_weights",
+    "mixed_precision",
     "moco",
     "modo",
     "modo_weights",
@@ -289,12 +321,14 @@ __all__ = [
     "pcgrad_weights",
     "per_example",
     "per_task",
+    "poincare_ball",
+    "positive_definite",
     "privacy_epsilon",
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
-    "rand_k",
     "quantize_state",
+    "rand_k",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -306,6 +340,10 @@ __all__ = [
     "reverse_gradient",
     "rgw",
     "rgw_weights",
+    "riemannian_adagrad",
+    "riemannian_adam",
+    "riemannian_amsgrad",
+    "riemannian_sgd",
     "robust_weight_perturbation",
     "sam",
     "scale_by_adam",
@@ -319,7 +357,9 @@ __all__ = [
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
+    "sphere",
     "spsa",
+    "stiefel",
     "straight_through",
     "subsample_entropy_penalty",
     "sum_tasks",
@@ -331,4 +371,6 @@ __all__ = [
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",
+    "with_kahan_summation",
+    "with_master_weights",
 ]

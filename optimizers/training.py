@@ -111,6 +111,7 @@ def make_train_step(
     ema_decay: float | jax.Array | Callable[[jax.Array], Any] | None = None,
     skip_nonfinite: bool = True,
     log: Callable[[PyTree], dict[str, jax.Array]] | None = None,
+    apply_updates: Callable[[PyTree, PyTree, jax.Array], PyTree] | None = None,
 ) -> TrainStep:
     r"""One jitted train step: differentiate, update, apply; compiled once, its state donated.
 
@@ -143,8 +144,11 @@ def make_train_step(
             inner=gradient)`. A `StatefulRule` takes that rule as its own `inner` instead.
         ema_decay: decay of the moving average of the parameters, in [0, 1), or a schedule of the step; needs a state
             created with `ema=True`.
-        skip_nonfinite: leave parameters, optimizer, averages, model state and the rule's state as they were where the
-            loss or the norm of the gradient is not finite, and count the step in `state.skipped`.
+        skip_nonfinite: leave parameters, optimizer, averages and model state as they were where the loss or the norm
+            of the gradient is not finite, and count the step in `state.skipped`. The rule's state becomes what its
+            `skipped` says, by default what it was.
+        apply_updates: `apply_updates(params, updates, step) -> params`, such as `apply_updates_stochastic_rounding`;
+            None for `optax.apply_updates`.
         log: `log(opt_state) -> metrics`, further metrics read from the state of the optimizer after the step, such as
             `recorded`: norms and injected hyperparameters.
 
@@ -154,7 +158,8 @@ def make_train_step(
         `loss_fn` and `log`.
 
     Raises:
-        TypeError: if `loss_fn`, `tx` or `gradient` is not of its kind, or `loss_fn` returns what was not announced.
+        TypeError: if `loss_fn`, `tx`, `gradient` or `apply_updates` is not of its kind, or `loss_fn` returns what was
+            not announced.
         ValueError: if `microbatches` or `ema_decay` is out of range, the state lacks what an option needs, or a
             metric takes a reserved name.
 
@@ -171,6 +176,8 @@ def make_train_step(
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(f"make_train_step: tx must be an optax.GradientTransformation, got {type(tx).__name__}")
     check_range("make_train_step", "ema_decay", ema_decay, 0.0, 1.0, open_high=True)
+    if apply_updates is not None:
+        check_callable("make_train_step", "apply_updates", apply_updates, "(params, updates, step) -> params")
     microbatches = check_positive_integer("make_train_step", "microbatches", microbatches)
     if log is not None:
         check_callable("make_train_step", "log", log, "(opt_state) -> metrics")
@@ -208,7 +215,10 @@ def make_train_step(
                 grad_fn=lambda params, *_: jax.grad(objective)(params),
                 task_losses=value,
             )
-            params = optax.apply_updates(state.params, updates)
+            if apply_updates is None:
+                params = optax.apply_updates(state.params, updates)
+            else:
+                params = apply_updates(state.params, updates, state.step)
             ema_params = state.ema_params
             if ema_decay is not None:
                 decay = ema_decay(state.step) if callable(ema_decay) else ema_decay
@@ -222,7 +232,7 @@ def make_train_step(
             )
 
         def skip(state: TrainState) -> TrainState:
-            return state._replace(skipped=state.skipped + 1)
+            return state._replace(skipped=state.skipped + 1, rule_state=rule.skipped(state.rule_state, rule_state))
 
         if skip_nonfinite:
             finite = jnp.isfinite(norm) & jnp.all(jnp.isfinite(value))

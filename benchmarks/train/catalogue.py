@@ -11,6 +11,7 @@ import objectives
 import optimizers
 import optimizers.aggregation
 import optimizers.gradients
+import optimizers.precision
 
 Functions = dict[str, Callable[..., Any]]
 
@@ -96,7 +97,8 @@ def _makes_transformation(function: Callable[..., Any]) -> bool:
 
 
 def _gradients() -> Functions:
-    return {name: f for name, f in _public(optimizers.gradients).items() if _makes_rule(f)}
+    rules = _public(optimizers.gradients) | _public(optimizers.precision)
+    return {name: f for name, f in rules.items() if _makes_rule(f)}
 
 
 def _makes_rule(function: Callable[..., Any]) -> bool:

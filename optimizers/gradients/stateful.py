@@ -4,6 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
+def _as_before(before: Any, after: Any) -> Any:
+    del after
+    return before
+
+
 class StatefulRule(NamedTuple):
     """A gradient rule with a state, as Optax writes a transformation: a pair of pure functions.
 
@@ -15,7 +20,10 @@ class StatefulRule(NamedTuple):
         rule: `rule(loss_fn, has_aux=False) -> value_and_grad`, and
             `value_and_grad(params, *args, state, step=None, **kwargs) -> (value, gradient, state)`, with `(value, aux)`
             in place of `value` where `has_aux`.
+        skipped: `skipped(before, after) -> state`, what the state becomes where the train step skips the step because
+            the loss or the gradient is not finite; by default what it was before.
     """
 
     init: Callable[[Any], Any]
     rule: Callable[..., Callable[..., tuple[Any, Any, Any]]]
+    skipped: Callable[[Any, Any], Any] = _as_before

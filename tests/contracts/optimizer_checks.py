@@ -56,6 +56,8 @@ class Transformation:
     companions: int = 0
     # Bytes of scalars in the state that the update writes without reading them: there is nothing to alias.
     unread: int = 0
+    # These are float32 or wider; otherwise they are in the dtype of the parameters.
+    wide_moments: bool = True
     # Each word of an update depends on the words at its place alone, so that no temporary is needed.
     elementwise: bool = True
     faults: tuple[Fault, ...] = ()
@@ -156,8 +158,9 @@ def check_dtypes_are_kept(case: Transformation) -> None:
             state = jax.eval_shape(case.make().init, params)
             kernels = [x for x in jax.tree.leaves(state) if x.shape == params["kernel"].shape]
             assert len(kernels) == case.moments, f"{len(kernels)} moments a parameter instead of {case.moments}"
-            wide = jnp.promote_types(dtype, jnp.float32) if case.moment_dtype is None else case.moment_dtype
-            assert all(x.dtype == wide for x in kernels), f"{jnp.dtype(dtype)}: moments in {kernels[0].dtype}"
+            usual = jnp.promote_types(dtype, jnp.float32) if case.wide_moments else dtype
+            expected = usual if case.moment_dtype is None else case.moment_dtype
+            assert all(x.dtype == expected for x in kernels), f"{jnp.dtype(dtype)}: moments in {kernels[0].dtype}"
 
 
 def check_moment_dtypes_are_obeyed(case: Transformation) -> None:

@@ -21,6 +21,8 @@ from contracts.cases import (
     objectives,
     particles,
     recurrent,
+    precision,
+    riemannian,
     robust_estimation,
     scalarization,
     transformations,
@@ -33,6 +35,8 @@ OPTIMIZERS = (
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
 OPTIMIZERS = (
     transformations,
+    riemannian,
+    precision,
     gradients,
     estimators,
     examples,
