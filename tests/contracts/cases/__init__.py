@@ -2,51 +2,20 @@
 
 A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES`, `AGGREGATORS`, `FUNCTIONS`, `TYPES`,
 `TRAIN_STEPS`, and `CASES` for objectives. For transformations there are two lists more: `OPTAX_SUITE`, what Optax's own
-contract suite runs, and `TRAINED`, what has to find the minima of its four problems in our train step.
+contract suite runs, and `TRAINED`, what has to find the minima of its four problems in our train step. A new file is
+found by being here; one about objectives is named below.
 """
 
+from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from contracts.cases import (
-    aggregation,
-    classic,
-    coordinates,
-    estimators,
-    examples,
-    expectations,
-    gradients,
-    gramian,
-    layers,
-    objectives,
-    particles,
-    recurrent,
-    precision,
-    riemannian,
-    robust_estimation,
-    scalarization,
-    transformations,
-    wrappers,
-)
+_OF_OBJECTIVES = {"expectations", "objectives", "recurrent", "robust_estimation", "scalarization"}
+_FILES = {module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)}
 
-OBJECTIVES = (recurrent, objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (
-    classic,
-OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (
-    transformations,
-    riemannian,
-    precision,
-    gradients,
-    estimators,
-    examples,
-    aggregation,
-    gramian,
-    coordinates,
-    particles,
-    layers,
-    wrappers,
-)
+OBJECTIVES = tuple(file for name, file in _FILES.items() if name in _OF_OBJECTIVES)
+OPTIMIZERS = tuple(file for name, file in _FILES.items() if name not in _OF_OBJECTIVES)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
