@@ -21,6 +21,9 @@
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
+| `curvature.py` | products: `hessian_vector_product`, `hutchinson_diagonal`; `GaussNewton` for the train step |
+| `second_order/` | what uses them: `adahessian`, `sophia`, `sophia_g`, `oasis`, `sania`, `natural_gradient` |
+| | by the matrix itself: `saddle_free_newton`, `gradient_normalized_newton` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -93,6 +96,15 @@ from optimizers.aggregation import (
     upgrad_weights,
 )
 from optimizers.clipping import clip_by_global_norm
+from optimizers.curvature import (
+    GaussNewton,
+    gauss_newton_bartlett_diagonal,
+    gauss_newton_vector_product,
+    hessian_vector_product,
+    hutchinson_diagonal,
+    hutchinson_trace,
+    rademacher_like,
+)
 from optimizers.gradients import (
     GradientRule,
     StatefulRule,
@@ -150,14 +162,34 @@ from optimizers.layers import (
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.second_order import (
+    adahessian,
+    gauss_newton_bartlett_estimator,
+    gradient_normalized_newton,
+    gradient_regularized_newton_direction,
+    hutchinson_estimator_diag_hessian,
+    natural_gradient,
+    oasis,
+    ou_relax,
+    saddle_free_direction,
+    saddle_free_newton,
+    sania,
+    scale_by_adahessian,
+    scale_by_sophia,
+    sophia,
+    sophia_g,
+    thermodynamic_natural_gradient,
+)
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
 __all__ = [
+    "GaussNewton",
     "GradientRule",
     "StatefulRule",
     "TrainState",
     "accumulate",
+    "adahessian",
     "adam",
     "adamax",
     "adamw",
@@ -199,9 +231,14 @@ __all__ = [
     "forward_gradient",
     "friendly_sam",
     "gam",
+    "gauss_newton_bartlett_diagonal",
+    "gauss_newton_bartlett_estimator",
+    "gauss_newton_vector_product",
     "grad_cache",
     "graddrop",
     "gradient_norm_regularization",
+    "gradient_normalized_newton",
+    "gradient_regularized_newton_direction",
     "gradnorm",
     "gradvac",
     "gradvac_weights",
@@ -210,6 +247,10 @@ __all__ = [
     "guided_forward_gradient",
     "gumbel_subsample_mask",
     "gumbel_topk",
+    "hessian_vector_product",
+    "hutchinson_diagonal",
+    "hutchinson_estimator_diag_hessian",
+    "hutchinson_trace",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
@@ -234,7 +275,10 @@ __all__ = [
     "modo_weights",
     "nash_mtl",
     "nash_mtl_weights",
+    "natural_gradient",
     "normalized_weight_decay",
+    "oasis",
+    "ou_relax",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -247,6 +291,7 @@ __all__ = [
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
+    "rademacher_like",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -257,21 +302,29 @@ __all__ = [
     "rgw",
     "rgw_weights",
     "robust_weight_perturbation",
+    "saddle_free_direction",
+    "saddle_free_newton",
     "sam",
+    "sania",
+    "scale_by_adahessian",
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
+    "scale_by_sophia",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
+    "sophia",
+    "sophia_g",
     "spsa",
     "straight_through",
     "subsample_entropy_penalty",
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",
+    "thermodynamic_natural_gradient",
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",

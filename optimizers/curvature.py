@@ -20,7 +20,7 @@ Product = Callable[[PyTree], PyTree]
 
 
 class GaussNewton(NamedTuple):
-    """A loss in two parts, which its Gauss-Newton matrix needs apart: `make_train_step(..., curvature=GaussNewton(...))`.
+    """A loss in two parts, for its Gauss-Newton matrix: `make_train_step(..., curvature=GaussNewton(...))`.
 
     Attributes:
         outputs_fn: what the loss reads of the model: `outputs_fn(params, batch, key)`, or with a fourth argument
@@ -93,7 +93,8 @@ def gauss_newton_vector_product(
     Examples:
         >>> import jax.numpy as jnp
         >>> outputs_fn, loss_of_outputs = lambda x: x[0] * x[1], lambda z: 0.5 * z**2
-        >>> print(gauss_newton_vector_product(outputs_fn, loss_of_outputs, jnp.array([1.0, 3.0]), jnp.array([1.0, 0.0])))
+        >>> params, vector = jnp.array([1.0, 3.0]), jnp.array([1.0, 0.0])
+        >>> print(gauss_newton_vector_product(outputs_fn, loss_of_outputs, params, vector))
         [9. 3.]
 
     Source:
@@ -137,13 +138,16 @@ def gauss_newton_bartlett_diagonal(
         >>> import jax, jax.numpy as jnp, optax
         >>> def sampled_losses(logits, key):
         ...     return optax.softmax_cross_entropy_with_integer_labels(logits, jax.random.categorical(key, logits))
-        >>> diagonal = gauss_newton_bartlett_diagonal(lambda w: jnp.outer(jnp.ones(1000), w), sampled_losses, jnp.zeros(2), 0)
-        >>> print(diagonal.shape, sampled_losses(jnp.zeros((4, 2)), jax.random.key(0)).shape)
-        (2,) (4,)
+        >>> estimate = lambda key: gauss_newton_bartlett_diagonal(
+        ...     lambda w: jnp.outer(jnp.ones(100), w), sampled_losses, jnp.zeros(2), key
+        ... )
+        >>> mean = jax.vmap(estimate)(jax.random.split(jax.random.key(0), 1000)).mean(0)
+        >>> print([f"{h:.2f}" for h in mean])  # p (1 - p)
+        ['0.25', '0.25']
 
     Source:
-        H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
-        Pre-training", 2023, Algorithm 2.
+        H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, "Sophia: A Scalable Stochastic Second-order Optimizer for Language
+        Model Pre-training", 2023, Algorithm 2.
     """
     key = typed_key(key)
 

@@ -125,8 +125,8 @@ def make_train_step(
     returned it, for aggregators that weigh tasks by their losses. With `curvature` it also receives `gnvp_fn(params,
     vector)`, the product with the Gauss-Newton matrix, and `gnb_fn(params, key)`, an estimate of its diagonal. These
     functions cost nothing where they are not called. They take the parameters in any floating dtype, and, under
-    `optax.masked` and `optax.partition`, those alone that a transformation is given: the others stay where they are. The
-    step may be called inside `jax.jit`, `jax.vmap` (a sweep over learning rates or seeds) and `jax.lax.scan`.
+    `optax.masked` and `optax.partition`, those alone that a transformation is given: the others stay where they are.
+    The step may be called inside `jax.jit`, `jax.vmap` (a sweep over learning rates or seeds) and `jax.lax.scan`.
 
     Args:
         loss_fn: `loss_fn(params, batch, key) -> (loss, metrics)`, with `metrics` a dict of arrays;

@@ -24,7 +24,7 @@ from optimizers._moments import (
     wide_scalar,
 )
 from optimizers._trees import PyTree
-from optimizers.second_order.estimators import hutchinson_estimator_diag_hessian, refresh
+from optimizers.second_order.estimators import Averages, hutchinson_estimator_diag_hessian, refresh
 
 
 class ScaleByAdaHessianState(NamedTuple):
@@ -41,12 +41,6 @@ class ScaleByAdaHessianState(NamedTuple):
     mu: PyTree
     nu: PyTree
     hessian_fn_state: PyTree
-
-
-class _Moments(NamedTuple):
-    count: jax.Array  # type: ignore[assignment]
-    mu: PyTree
-    nu: PyTree
 
 
 def _spatially_averaged(diagonal: jax.Array) -> jax.Array:
@@ -93,7 +87,7 @@ def _adahessian(
         return s[2] * new[0] / (curvature + s[3])
 
     moments = {"mu": first_moment(mu_dtype), "nu": second_moment(None)}
-    apply = elementwise(_Moments, moments, scalars, advance, direction)
+    apply = elementwise(Averages, moments, scalars, advance, direction)
 
     def advance_squares(average_of_squares: jax.Array, estimate: jax.Array) -> jax.Array:
         magnitude = _spatially_averaged(estimate) if spatial_averaging else estimate
@@ -116,7 +110,7 @@ def _adahessian(
             params,
             extra_args,
         )
-        directions, moved = apply.update(updates, _Moments(state.count, state.mu, nu))
+        directions, moved = apply.update(updates, Averages(state.count, state.mu, nu))
         return directions, ScaleByAdaHessianState(*moved, hessian_fn_state=estimator_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -24,9 +24,7 @@ class EstimatorState(NamedTuple):
     key: jax.Array
 
 
-def _estimator(
-    key: jax.Array | int, estimate: Callable[..., PyTree]
-) -> optax.GradientTransformationExtraArgs:
+def _estimator(key: jax.Array | int, estimate: Callable[..., PyTree]) -> optax.GradientTransformationExtraArgs:
     """`estimate(params, key, extra arguments)` in place of the gradients."""
 
     def init(params: PyTree) -> EstimatorState:
@@ -53,8 +51,9 @@ def hutchinson_estimator_diag_hessian(
 
     $$\hat h = \frac{1}{n} \sum_{i=1}^n z_i \odot \nabla^2 L(\theta)\, z_i$$
 
-    As in `optax.contrib`, with the same draws, and beyond it: several probes, normal ones (as the authors of Sophia have
-    them), and the extra argument `grad_fn` that the train step passes. `obj_fn`, which Optax's takes, serves as well.
+    As in `optax.contrib`, with the same draws, and beyond it: several probes, normal ones (as the authors of Sophia
+    have them), and the extra argument `grad_fn` that the train step passes. `obj_fn`, which Optax's takes, serves as
+    well.
 
     Args:
         random_seed: a seed or a PRNG key (typed or raw); None is seed 0.
@@ -128,8 +127,8 @@ def gauss_newton_bartlett_estimator(
         [1. 4.]
 
     Source:
-        H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
-        Pre-training", 2023, Algorithm 2.
+        H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, "Sophia: A Scalable Stochastic Second-order Optimizer for Language
+        Model Pre-training", 2023, Algorithm 2.
     """
     name = "gauss_newton_bartlett_estimator"
 
@@ -139,6 +138,14 @@ def gauss_newton_bartlett_estimator(
         return diagonal
 
     return _estimator(0 if random_seed is None else random_seed, estimate)
+
+
+class Averages(NamedTuple):
+    """What an elementwise transformation reads of a state that holds an estimator's besides."""
+
+    count: jax.Array  # type: ignore[assignment]  # a field of Optax's states, and a method of tuples
+    mu: PyTree
+    nu: PyTree
 
 
 def refresh(
