@@ -234,8 +234,8 @@ def adahessian(
         >>> for _ in range(10):
         ...     updates, state = tx.update(grad_fn(params), state, params, grad_fn=grad_fn)
         ...     params = optax.apply_updates(params, updates)
-        >>> print(params.round(2))  # the same progress along both axes
-        [0.35 0.35]
+        >>> print(f"{params[0]:.2f} {params[1]:.2f}")  # the same progress along both axes
+        0.23 0.23
 
     Source:
         Z. Yao, A. Gholami, S. Shen, M. Mustafa, K. Keutzer, M. W. Mahoney, "ADAHESSIAN: An Adaptive Second Order

@@ -200,7 +200,7 @@ TRAIN_STEPS = [
         make_step=optimizers.make_train_step,
         state_type=optimizers.TrainState,
         elsewhere=("gradient", "microbatches", "ema_decay", "skip_nonfinite"),
-        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate"),
+        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate", "curvature"),
         faults=(
             Fault({"loss_fn": 1.0}, TypeError),
             Fault({"tx": "adam"}, TypeError),
@@ -209,6 +209,7 @@ TRAIN_STEPS = [
             Fault({"microbatches": 1.5}, TypeError),
             Fault({"ema_decay": 1.0}, ValueError),
             Fault({"ema_decay": -0.1}, ValueError),
+            Fault({"curvature": lambda params: params}, TypeError),
         ),
     ),
     TrainStep(
@@ -217,6 +218,6 @@ TRAIN_STEPS = [
         state_type=optimizers.TrainState,
         keywords={"gradient": optimizers.sam(0.05), "microbatches": 2, "ema_decay": 0.9, "skip_nonfinite": False},
         ema=True,
-        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate"),
+        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate", "curvature"),
     ),
 ]
