@@ -92,4 +92,6 @@ def matrix_function(function: Spectral, product: Product, vector: PyTree, rank: 
     basis, matrix = dense(product, vector) if rank is None else lanczos(product, vector, rank)
     values, vectors = jnp.linalg.eigh(matrix)
     inside = jnp.dot(coordinates(basis, vector), vectors, precision=lax.Precision.HIGHEST)
-    return combination(basis, jnp.dot(vectors, function(values) * inside, precision=lax.Precision.HIGHEST))
+    result = combination(basis, jnp.dot(vectors, function(values) * inside, precision=lax.Precision.HIGHEST))
+    # Adding nothing of the vector, so that the result is laid out over devices as the vector is.
+    return jax.tree.map(lambda x, v: x + 0.0 * v, result, vector)

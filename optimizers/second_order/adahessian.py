@@ -72,6 +72,8 @@ def _adahessian(
         hutchinson_estimator_diag_hessian() if hessian_diagonal_fn is None else hessian_diagonal_fn
     )
 
+    full_power = isinstance(hessian_power, float) and hessian_power == 1.0
+
     def scalars(state: Any, step: jax.Array) -> Scalars:
         del state
         refreshes = (step + (interval - 1)) // interval
@@ -83,7 +85,7 @@ def _adahessian(
 
     def direction(g: jax.Array, new: Moments, old: Moments, s: Scalars) -> jax.Array:
         del g, old
-        curvature = jnp.sqrt(new[1]) if hessian_power == 1.0 else new[1] ** s[4]
+        curvature = jnp.sqrt(new[1]) if full_power else new[1] ** s[4]
         return s[2] * new[0] / (curvature + s[3])
 
     moments = {"mu": first_moment(mu_dtype), "nu": second_moment(None)}

@@ -59,7 +59,7 @@ def oasis(
     with random signs $z_k$, and norms $\lVert x \rVert_D^2 = \sum D x^2$ and $\lVert x \rVert^{*2}_D = \sum x^2 / D$.
     $g_{k-1}$ is the gradient at the parameters before on the batch of this step: one more gradient, besides the product
     with the Hessian. $D_0$ is a mean of several estimates. Nothing is tuned but `alpha`, which bounds the scaling of
-    flat directions. A step that has not changed the gradient keeps the step size (the paper leaves it open).
+    flat directions. Where parameters or gradient have not changed, the step size stays (the paper leaves it open).
 
     The gradient has to be that of `grad_fn`: no link before it in the chain may change it.
 
@@ -162,5 +162,5 @@ def _next_rate(rate: jax.Array, ratio: jax.Array, step: jax.Array, change: jax.A
     """The rate and its ratio to the one before, from the squared norms of the step and of the gradient's change."""
     local = 0.5 * jnp.sqrt(step / jnp.where(change == 0, 1.0, change))
     adapted = jnp.minimum(jnp.sqrt(1.0 + ratio) * rate, local.astype(rate.dtype))
-    stays = change == 0
+    stays = (change == 0) | (step == 0)
     return jnp.where(stays, rate, adapted), jnp.where(stays, ratio, adapted / rate)

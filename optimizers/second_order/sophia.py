@@ -122,7 +122,7 @@ def scale_by_sophia(
 
     With its defaults equal to `optax.contrib.scale_by_sophia`, which corrects the bias of the momentum and divides by
     the diagonal that the step before left: the first step is a step of signs. The paper (Algorithm 3) does neither, as
-    `debias=False, hessian_first=True` have it. Beyond Optax's: moments in float32 whatever the parameters' dtype, and
+    `debias=False, hessian_first=True` have it, without the copy that dividing by the old diagonal costs. Beyond Optax's: moments in float32 whatever the parameters' dtype, and
     the train step's `grad_fn`; nothing is printed.
 
     Args:

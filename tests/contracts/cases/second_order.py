@@ -108,6 +108,7 @@ TRANSFORMATIONS = [
         ),
         extra=from_step,
         elementwise=False,
+        reads_gradient=False,
     ),
     Transformation(
         name="gauss_newton_bartlett_estimator",
@@ -115,6 +116,7 @@ TRANSFORMATIONS = [
         switches={"random_seed": 1},
         extra=from_step,
         elementwise=False,
+        reads_gradient=False,
     ),
     Transformation(name="scale_by_adahessian", function=optimizers.scale_by_adahessian, **ADAHESSIAN),
     Transformation(name="adahessian", function=optimizers.adahessian, **alias(ADAHESSIAN)),
@@ -168,11 +170,13 @@ TRANSFORMATIONS = [
         elementwise=False,
     ),
     Transformation(
+        # The checks' gradients are not those of the loss: the search ends in rounding, so its floats are not compared.
         name="gradient_normalized_newton",
         function=optimizers.gradient_normalized_newton,
-        hyperparameters={"gamma": 1.0, "gamma_min": 1e-3},
+        arguments={"gamma": 1.0, "gamma_min": 1e-3},
         refused={"gamma": (0.0,), "gamma_min": (0.0,)},
-        switches={"adaptive": False, "max_backtracks": 3, "curvature": "gauss_newton"},
+        switches={"max_backtracks": 3, "curvature": "gauss_newton"},
+        elsewhere=("adaptive",),
         faults=(
             Fault({"max_backtracks": 0}, ValueError),
             Fault({"max_backtracks": 1.5}, TypeError),
@@ -182,10 +186,19 @@ TRANSFORMATIONS = [
         elementwise=False,
     ),
     Transformation(
+        name="gradient_normalized_newton[adaptive=False]",
+        function=optimizers.gradient_normalized_newton,
+        arguments={"adaptive": False},
+        hyperparameters={"gamma": 1.0, "gamma_min": 1e-3},
+        elsewhere=("max_backtracks", "curvature"),
+        extra=from_step,
+        elementwise=False,
+    ),
+    Transformation(
         name="natural_gradient",
         function=optimizers.natural_gradient,
         **RATE,
-        hyperparameters={"learning_rate": 0.1, "damping": 0.1, "tol": 1e-4},
+        hyperparameters={"learning_rate": 0.1, "damping": 0.1, "tol": 1e-7},
         refused={"learning_rate": (-0.001,), "damping": (-0.1,), "tol": (-0.1,)},
         switches={"iterations": 3, "curvature": "hessian"},
         faults=(
