@@ -78,7 +78,7 @@ def _sophia(
         return average(b2, 1 - b2, average_of_diagonals, estimate)
 
     def init(params: PyTree) -> SophiaState:
-        return SophiaState(*apply.init(params), hessian_fn_state=estimator.init(params))
+        return SophiaState(*apply.init(params), estimator.init(params))
 
     def update(
         updates: PyTree, state: SophiaState, params: PyTree | None = None, **extra_args: Any
@@ -122,8 +122,8 @@ def scale_by_sophia(
 
     With its defaults equal to `optax.contrib.scale_by_sophia`, which corrects the bias of the momentum and divides by
     the diagonal that the step before left: the first step is a step of signs. The paper (Algorithm 3) does neither, as
-    `debias=False, hessian_first=True` have it, without the copy that dividing by the old diagonal costs. Beyond Optax's: moments in float32 whatever the parameters' dtype, and
-    the train step's `grad_fn`; nothing is printed.
+    `debias=False, hessian_first=True` have it, without the copy that dividing by the old diagonal costs. Beyond
+    Optax's: moments in float32 whatever the parameters' dtype, and the train step's `grad_fn`; nothing is printed.
 
     Args:
         b1: Decay of the momentum, in [0, 1).

@@ -39,8 +39,11 @@ def from_step(params: Any) -> dict[str, Any]:
     }
 
 
-DECAY = {"weight_decay": 0.01}
-MU = {"dtypes": ("mu_dtype",), "faults": (Fault({"mu_dtype": jnp.int32}, TypeError),)}
+FAULTS = (
+    Fault({"mu_dtype": jnp.int32}, TypeError),
+    Fault({"update_interval": 0}, ValueError),
+    Fault({"update_interval": 1.5}, TypeError),
+)
 ADAHESSIAN: dict[str, Any] = {
     "hyperparameters": {"b1": 0.9, "b2": 0.95, "eps": 1e-3, "hessian_power": 0.8},
     "refused": {"b1": (-0.1, 1.0), "b2": (-0.1, 1.0), "eps": (-1e-8,), "hessian_power": (-0.1, 1.1)},
@@ -50,7 +53,7 @@ ADAHESSIAN: dict[str, Any] = {
         "hessian_diagonal_fn": optimizers.gauss_newton_bartlett_estimator(),
     },
     "dtypes": ("mu_dtype",),
-    "faults": (*MU["faults"], Fault({"update_interval": 0}, ValueError), Fault({"update_interval": 1.5}, TypeError)),
+    "faults": FAULTS,
     "moments": 2,
     "extra": from_step,
     # Random signs and products are made where they are needed; the moments themselves need no temporary.
@@ -67,31 +70,29 @@ SOPHIA: dict[str, Any] = {
     },
     "switches": {"update_interval": 2, "hessian_diagonal_fn": optimizers.gauss_newton_bartlett_estimator()},
     "dtypes": ("mu_dtype",),
-    "faults": (*MU["faults"], Fault({"update_interval": 0}, ValueError), Fault({"update_interval": 1.5}, TypeError)),
+    "faults": FAULTS,
     "moments": 2,
     "extra": from_step,
     "elementwise": False,
 }
 
 
-def alias(settings: dict[str, Any], *, mask: str | None = None) -> dict[str, Any]:
+def everything(params: Any) -> Any:
+    """A mask that leaves nothing out."""
+    return jax.tree.map(lambda _: True, params)
+
+
+def alias(settings: dict[str, Any], **switches: Any) -> dict[str, Any]:
     """The settings of `scale_by_x` as those of `x(learning_rate, ...)` with weight decay."""
-    rate = {"learning_rate": 0.1, **DECAY}
+    rate = {"learning_rate": 0.1, "weight_decay": 0.01}
     return {
         **settings,
         "arguments": rate,
         "hyperparameters": {**rate, **settings["hyperparameters"]},
         "schedules": tuple(rate),
         "refused": {**settings["refused"], **dict.fromkeys(rate, (-0.001,))},
-        "switches": {
-            **settings["switches"],
-            **({mask: {"kernel": True, "bias": False, "scale": False}} if mask else {}),
-        },
+        "switches": {**settings["switches"], **switches},
     }
-
-
-def without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in names}
 
 
 RATE: dict[str, Any] = {"arguments": {"learning_rate": 0.1}, "schedules": ("learning_rate",), "extra": from_step}
@@ -125,12 +126,11 @@ TRANSFORMATIONS = [
         function=optimizers.scale_by_sophia,
         **{**SOPHIA, "switches": {**SOPHIA["switches"], "debias": False, "hessian_first": True}},
     ),
-    Transformation(name="sophia", function=optimizers.sophia, elsewhere=("weight_decay_mask",), **alias(SOPHIA)),
+    Transformation(name="sophia", function=optimizers.sophia, **alias(SOPHIA, weight_decay_mask=everything)),
     Transformation(
         name="sophia_g",
         function=optimizers.sophia_g,
-        **alias({**SOPHIA, "switches": {"update_interval": 2, "random_seed": 1}}, mask=None),
-        elsewhere=("weight_decay_mask",),
+        **alias({**SOPHIA, "switches": {"update_interval": 2, "random_seed": 1}}, weight_decay_mask=everything),
     ),
     Transformation(
         name="oasis",
