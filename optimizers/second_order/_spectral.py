@@ -45,6 +45,11 @@ def combination(basis: PyTree, weights: jax.Array) -> PyTree:
     )
 
 
+def laid_out_as(vector: PyTree, result: PyTree) -> PyTree:
+    """The result, over devices as the vector is: nothing of the vector is added."""
+    return jax.tree.map(lambda x, v: x + 0.0 * v, result, vector)
+
+
 def dense(product: Product, like: PyTree) -> tuple[PyTree, jax.Array]:
     """The unit vectors, and the matrix [n, n] itself, made symmetric."""
     basis = basis_of(like)
@@ -93,5 +98,4 @@ def matrix_function(function: Spectral, product: Product, vector: PyTree, rank: 
     values, vectors = jnp.linalg.eigh(matrix)
     inside = jnp.dot(coordinates(basis, vector), vectors, precision=lax.Precision.HIGHEST)
     result = combination(basis, jnp.dot(vectors, function(values) * inside, precision=lax.Precision.HIGHEST))
-    # Adding nothing of the vector, so that the result is laid out over devices as the vector is.
-    return jax.tree.map(lambda x, v: x + 0.0 * v, result, vector)
+    return laid_out_as(vector, result)

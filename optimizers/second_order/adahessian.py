@@ -96,7 +96,8 @@ def _adahessian(
         return average(b2, 1 - b2, average_of_squares, magnitude * magnitude)
 
     def init(params: PyTree) -> ScaleByAdaHessianState:
-        return ScaleByAdaHessianState(*apply.init(params), estimator.init(params))
+        start = apply.init(params)
+        return ScaleByAdaHessianState(start.count, start.mu, start.nu, estimator.init(params))
 
     def update(
         updates: PyTree, state: ScaleByAdaHessianState, params: PyTree | None = None, **extra_args: Any
@@ -113,7 +114,7 @@ def _adahessian(
             extra_args,
         )
         directions, moved = apply.update(updates, Averages(state.count, state.mu, nu))
-        return directions, ScaleByAdaHessianState(*moved, estimator_state)
+        return directions, ScaleByAdaHessianState(moved.count, moved.mu, moved.nu, estimator_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -12,7 +12,7 @@ from optimizers._checks import check_positive_integer, check_range
 from optimizers._moments import wide_scalar
 from optimizers._trees import PyTree, global_norm, wide
 from optimizers.curvature import GAUSS_NEWTON_SOURCE, hessian_vector_product, linear, needed
-from optimizers.second_order._spectral import combination, coordinates, dense, dimension
+from optimizers.second_order._spectral import combination, coordinates, dense, dimension, laid_out_as
 
 
 class GradientNormalizedState(NamedTuple):
@@ -170,7 +170,7 @@ def gradient_normalized_newton(
             """The step with this radius, and its λ; no step for no gradient."""
             lam = norm / radius
             solved = gradient_regularized_newton_direction(hessian, flat, lam.astype(hessian.dtype))
-            return combination(basis, jnp.where(norm == 0, 0.0, -solved)), lam
+            return laid_out_as(g, combination(basis, jnp.where(norm == 0, 0.0, -solved))), lam
 
         def cast(step: PyTree) -> PyTree:
             return jax.tree.map(lambda s, u: s.astype(u.dtype), step, updates)

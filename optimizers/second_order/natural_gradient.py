@@ -284,7 +284,7 @@ def thermodynamic_natural_gradient(
         if dt is None:
             force = jax.tree.map(jnp.subtract, g, product(start))
             x = jax.tree.map(jnp.add, start, matrix_function(relaxed, product, force, rank))
-        elif state.key is None:
+        elif noise is None or state.key is None:
             x = ou_relax(product, g, start, time, dt=dt)
         else:
             current, key = split_data(seed, state.key)
