@@ -32,6 +32,9 @@
 | `wrappers/` | around any transformation: `cautious`, `grams`, `mars`, `grokfast_ema`, `orthograd`; `quantize_state` |
 | | averaged parameters: `parameter_ema`, `parameter_average`, `schedule_free`, read by `averaged_params` |
 | | metrics: `record_norms`, `recorded` |
+| `curvature.py` | products: `hessian_vector_product`, `hutchinson_diagonal`; `GaussNewton` for the train step |
+| `second_order/` | what uses them: `adahessian`, `sophia`, `sophia_g`, `oasis`, `sania`, `natural_gradient` |
+| | by the matrix itself: `saddle_free_newton`, `gradient_normalized_newton` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -107,6 +110,15 @@ from optimizers.clipping import clip_by_global_norm
 from optimizers.compression import MashaMethod, MashaState, masha1, masha2, rand_k, top_k
 from optimizers.coordinate_descent import block_coordinate_step, greedy_block_descent, greedy_block_scores
 from optimizers.fractional import fractional_coordinate_descent
+from optimizers.curvature import (
+    GaussNewton,
+    gauss_newton_bartlett_diagonal,
+    gauss_newton_vector_product,
+    hessian_vector_product,
+    hutchinson_diagonal,
+    hutchinson_trace,
+    rademacher_like,
+)
 from optimizers.gradients import (
     GradientRule,
     StatefulRule,
@@ -186,6 +198,23 @@ from optimizers.riemannian import (
     riemannian_sgd,
     sphere,
     stiefel,
+from optimizers.second_order import (
+    adahessian,
+    gauss_newton_bartlett_estimator,
+    gradient_normalized_newton,
+    gradient_regularized_newton_direction,
+    hutchinson_estimator_diag_hessian,
+    natural_gradient,
+    oasis,
+    ou_relax,
+    saddle_free_direction,
+    saddle_free_newton,
+    sania,
+    scale_by_adahessian,
+    scale_by_sophia,
+    sophia,
+    sophia_g,
+    thermodynamic_natural_gradient,
 )
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
@@ -208,6 +237,7 @@ from optimizers.wrappers import (
 )
 
 __all__ = [
+    "GaussNewton",
     "GradientRule",
     "LossScale",
     "LossScaling",
@@ -217,6 +247,7 @@ __all__ = [
     "StatefulRule",
     "TrainState",
     "accumulate",
+    "adahessian",
     "adam",
     "adamax",
     "adamw",
@@ -265,9 +296,14 @@ __all__ = [
     "fractional_coordinate_descent",
     "friendly_sam",
     "gam",
+    "gauss_newton_bartlett_diagonal",
+    "gauss_newton_bartlett_estimator",
+    "gauss_newton_vector_product",
     "grad_cache",
     "graddrop",
     "gradient_norm_regularization",
+    "gradient_normalized_newton",
+    "gradient_regularized_newton_direction",
     "gradnorm",
     "gradvac",
     "gradvac_weights",
@@ -281,6 +317,10 @@ __all__ = [
     "guided_forward_gradient",
     "gumbel_subsample_mask",
     "gumbel_topk",
+    "hessian_vector_product",
+    "hutchinson_diagonal",
+    "hutchinson_estimator_diag_hessian",
+    "hutchinson_trace",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
@@ -309,10 +349,13 @@ __all__ = [
     "modo_weights",
     "nash_mtl",
     "nash_mtl_weights",
+    "natural_gradient",
     "normalized_weight_decay",
     "orthograd",
     "parameter_average",
     "parameter_ema",
+    "oasis",
+    "ou_relax",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -329,6 +372,7 @@ __all__ = [
     "product_feedback_init",
     "quantize_state",
     "rand_k",
+    "rademacher_like",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -345,19 +389,26 @@ __all__ = [
     "riemannian_amsgrad",
     "riemannian_sgd",
     "robust_weight_perturbation",
+    "saddle_free_direction",
+    "saddle_free_newton",
     "sam",
+    "sania",
+    "scale_by_adahessian",
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
     "schedule_free",
     "schedule_free_adamw",
     "schedule_free_sgd",
+    "scale_by_sophia",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
     "sphere",
+    "sophia",
+    "sophia_g",
     "spsa",
     "stiefel",
     "straight_through",
@@ -368,6 +419,7 @@ __all__ = [
     "target_surrogate",
     "target_surrogate_descent",
     "top_k",
+    "thermodynamic_natural_gradient",
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from optimizers._checks import check_callable, check_positive_integer, check_range
 from optimizers._keys import typed_key
 from optimizers._trees import PyTree, global_norm, wide
+from optimizers.curvature import GaussNewton, gauss_newton_bartlett_diagonal, gauss_newton_vector_product
 from optimizers.gradients import GradientRule, StatefulRule, accumulate, backprop
 from optimizers.gradients.backprop import LossFn
 
@@ -112,6 +113,7 @@ def make_train_step(
     skip_nonfinite: bool = True,
     log: Callable[[PyTree], dict[str, jax.Array]] | None = None,
     apply_updates: Callable[[PyTree, PyTree, jax.Array], PyTree] | None = None,
+    curvature: GaussNewton | None = None,
 ) -> TrainStep:
     r"""One jitted train step: differentiate, update, apply; compiled once, its state donated.
 
@@ -122,8 +124,11 @@ def make_train_step(
 
     The optimizer receives what Optax's extra args ask for: `value`, `grad`, `value_fn` and `obj_fn` (the scalar loss
     on this batch, as a function of the parameters alone) and `grad_fn`; and `task_losses`, the loss as `loss_fn`
-    returned it, for aggregators that weigh tasks by their losses. The step may be called inside `jax.jit`,
-    `jax.vmap` (a sweep over learning rates or seeds) and `jax.lax.scan`.
+    returned it, for aggregators that weigh tasks by their losses. With `curvature` it also receives `gnvp_fn(params,
+    vector)`, the product with the Gauss-Newton matrix, and `gnb_fn(params, key)`, an estimate of its diagonal. These
+    functions cost nothing where they are not called. They take the parameters in any floating dtype, and, under
+    `optax.masked` and `optax.partition`, those alone that a transformation is given: the others stay where they are.
+    The step may be called inside `jax.jit`, `jax.vmap` (a sweep over learning rates or seeds) and `jax.lax.scan`.
 
     Args:
         loss_fn: `loss_fn(params, batch, key) -> (loss, metrics)`, with `metrics` a dict of arrays;
@@ -151,6 +156,8 @@ def make_train_step(
             None for `optax.apply_updates`.
         log: `log(opt_state) -> metrics`, further metrics read from the state of the optimizer after the step, such as
             `recorded`: norms and injected hyperparameters.
+        curvature: the loss in two parts, a `GaussNewton`, for transformations that need its Gauss-Newton matrix:
+            `natural_gradient`, `sophia_g`.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. `metrics` holds arrays, still on the device: `loss`, `grad_norm`
@@ -178,6 +185,8 @@ def make_train_step(
     check_range("make_train_step", "ema_decay", ema_decay, 0.0, 1.0, open_high=True)
     if apply_updates is not None:
         check_callable("make_train_step", "apply_updates", apply_updates, "(params, updates, step) -> params")
+    if not (curvature is None or isinstance(curvature, GaussNewton)):
+        raise TypeError(f"make_train_step: curvature must be a GaussNewton or None, got {type(curvature).__name__}")
     microbatches = check_positive_integer("make_train_step", "microbatches", microbatches)
     if log is not None:
         check_callable("make_train_step", "log", log, "(opt_state) -> metrics")
@@ -199,10 +208,16 @@ def make_train_step(
         def apply(state: TrainState) -> TrainState:
             # Optax's line searches refuse extra args that value_fn does not name.
             def objective(
-                params: PyTree, *, obj_fn: Any = None, grad_fn: Any = None, task_losses: Any = None
+                params: PyTree,
+                *,
+                obj_fn: Any = None,
+                grad_fn: Any = None,
+                task_losses: Any = None,
+                gnvp_fn: Any = None,
+                gnb_fn: Any = None,
             ) -> jax.Array:
-                del obj_fn, grad_fn, task_losses
-                return jnp.mean(loss_and_aux(params, *args)[0])
+                del obj_fn, grad_fn, task_losses, gnvp_fn, gnb_fn
+                return jnp.mean(loss_and_aux(_whole(params, state.params), *args)[0])
 
             updates, opt_state = tx.update(
                 grad,
@@ -214,6 +229,7 @@ def make_train_step(
                 obj_fn=objective,
                 grad_fn=lambda params, *_: jax.grad(objective)(params),
                 task_losses=value,
+                **({} if curvature is None else _gauss_newton_functions(curvature, state.params, args)),
             )
             if apply_updates is None:
                 params = optax.apply_updates(state.params, updates)
@@ -291,6 +307,35 @@ def _stateful(gradient: GradientRule | StatefulRule, microbatches: int) -> State
         return lambda *args, state, **kwargs: (*value_and_grad(*args, **kwargs), state)
 
     return StatefulRule(lambda params: None, rule)
+
+
+def _whole(params: PyTree, own: PyTree) -> PyTree:
+    """The parameters in the dtypes of `own`, and those of `own` where a mask has left a hole."""
+
+    def is_hole(x: Any) -> bool:
+        return isinstance(x, optax.MaskedNode)
+
+    def leaf(p: Any, o: PyTree) -> PyTree:
+        return o if is_hole(p) else jnp.asarray(p).astype(o.dtype)
+
+    return jax.tree.map(leaf, params, own, is_leaf=is_hole)
+
+
+def _gauss_newton_functions(curvature: GaussNewton, own: PyTree, args: tuple[Any, ...]) -> dict[str, Any]:
+    """The extra arguments that need the loss in two parts."""
+
+    def outputs_fn(params: PyTree) -> Any:
+        return curvature.outputs_fn(_whole(params, own), *args)
+
+    def gnvp_fn(params: PyTree, vector: PyTree) -> PyTree:
+        return gauss_newton_vector_product(outputs_fn, lambda z: curvature.loss_of_outputs(z, args[0]), params, vector)
+
+    def gnb_fn(params: PyTree, key: jax.Array) -> PyTree:
+        if curvature.sampled_losses is None:
+            raise ValueError("make_train_step: curvature needs sampled_losses for gnb_fn, got GaussNewton without it")
+        return gauss_newton_bartlett_diagonal(outputs_fn, curvature.sampled_losses, params, key)
+
+    return {"gnvp_fn": gnvp_fn, "gnb_fn": gnb_fn}
 
 
 def _check_state(state: TrainState, ema_decay: Any, gradient: GradientRule | StatefulRule) -> None:

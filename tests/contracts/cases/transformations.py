@@ -200,7 +200,7 @@ TRAIN_STEPS = [
         make_step=optimizers.make_train_step,
         state_type=optimizers.TrainState,
         elsewhere=("gradient", "microbatches", "ema_decay", "skip_nonfinite", "log", "apply_updates"),
-        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate"),
+        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate", "curvature"),
         faults=(
             Fault({"loss_fn": 1.0}, TypeError),
             Fault({"tx": "adam"}, TypeError),
@@ -211,6 +211,7 @@ TRAIN_STEPS = [
             Fault({"ema_decay": 1.0}, ValueError),
             Fault({"ema_decay": -0.1}, ValueError),
             Fault({"log": 1.0}, TypeError),
+            Fault({"curvature": lambda params: params}, TypeError),
         ),
     ),
     TrainStep(
@@ -226,6 +227,6 @@ TRAIN_STEPS = [
             "apply_updates": optimizers.apply_updates_stochastic_rounding,
         },
         ema=True,
-        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate"),
+        tested_elsewhere=("has_aux", "mesh", "state_sharding", "batch_sharding", "donate", "curvature"),
     ),
 ]
