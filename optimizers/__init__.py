@@ -109,7 +109,6 @@ from optimizers.aggregation import (
 from optimizers.clipping import clip_by_global_norm
 from optimizers.compression import MashaMethod, MashaState, masha1, masha2, rand_k, top_k
 from optimizers.coordinate_descent import block_coordinate_step, greedy_block_descent, greedy_block_scores
-from optimizers.fractional import fractional_coordinate_descent
 from optimizers.curvature import (
     GaussNewton,
     gauss_newton_bartlett_diagonal,
@@ -119,6 +118,7 @@ from optimizers.curvature import (
     hutchinson_trace,
     rademacher_like,
 )
+from optimizers.fractional import fractional_coordinate_descent
 from optimizers.gradients import (
     GradientRule,
     StatefulRule,
@@ -198,6 +198,7 @@ from optimizers.riemannian import (
     riemannian_sgd,
     sphere,
     stiefel,
+)
 from optimizers.second_order import (
     adahessian,
     gauss_newton_bartlett_estimator,
@@ -351,11 +352,11 @@ __all__ = [
     "nash_mtl_weights",
     "natural_gradient",
     "normalized_weight_decay",
+    "oasis",
     "orthograd",
+    "ou_relax",
     "parameter_average",
     "parameter_ema",
-    "oasis",
-    "ou_relax",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -371,8 +372,8 @@ __all__ = [
     "product_feedback_dense",
     "product_feedback_init",
     "quantize_state",
-    "rand_k",
     "rademacher_like",
+    "rand_k",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -397,18 +398,18 @@ __all__ = [
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
+    "scale_by_sophia",
     "schedule_free",
     "schedule_free_adamw",
     "schedule_free_sgd",
-    "scale_by_sophia",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
-    "sphere",
     "sophia",
     "sophia_g",
+    "sphere",
     "spsa",
     "stiefel",
     "straight_through",
@@ -418,8 +419,8 @@ __all__ = [
     "svgd_direction",
     "target_surrogate",
     "target_surrogate_descent",
-    "top_k",
     "thermodynamic_natural_gradient",
+    "top_k",
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",
