@@ -18,8 +18,10 @@
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
-| `momentum.py` | `sgdw`, `normalized_weight_decay` |
-| `sign.py` | sign momentum: `lion`, `scale_by_lion` |
+| | `amsgrad`, `adamnc`, `adabelief`, `adamomentum`, `adopt`, `acprop`, `adan`, `diffgrad`, `multi_adam` |
+| `momentum.py` | `sgdw`, `normalized_weight_decay`; two momenta: `distillation_oriented_trainer` |
+| `mirror.py` | other geometries of the parameters: `mirror_descent`, `dual_weight_change` |
+| `sign.py` | sign momentum: `lion`, `scale_by_lion`, `signum`; from any convex function: `lion_k`, `scale_by_lion_k` |
 | `clipping.py` | `clip_by_global_norm` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
@@ -28,14 +30,31 @@ Everything is an ordinary JAX or Optax object and works without the rest.
 """
 
 from optimizers.adaptive import (
+    acprop,
+    adabelief,
     adam,
     adamax,
+    adamnc,
+    adamomentum,
     adamw,
+    adan,
     ademamix,
     ademamix_alpha_schedule,
     ademamix_b3_schedule,
+    adopt,
+    amsgrad,
+    diffgrad,
+    multi_adam,
+    scale_by_acprop,
     scale_by_adam,
+    scale_by_adamomentum,
+    scale_by_adan,
     scale_by_ademamix,
+    scale_by_adopt,
+    scale_by_amsgrad,
+    scale_by_belief,
+    scale_by_diffgrad,
+    scale_by_multi_adam,
 )
 from optimizers.aggregation import (
     aligned_mtl,
@@ -148,9 +167,10 @@ from optimizers.layers import (
     straight_through,
     subsample_entropy_penalty,
 )
-from optimizers.momentum import normalized_weight_decay, sgdw
+from optimizers.mirror import dual_weight_change, mirror_descent
+from optimizers.momentum import distillation_oriented_trainer, normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
-from optimizers.sign import lion, scale_by_lion
+from optimizers.sign import lion, lion_k, scale_by_lion, scale_by_lion_k, signum
 from optimizers.training import TrainState, make_train_step
 
 __all__ = [
@@ -158,17 +178,24 @@ __all__ = [
     "StatefulRule",
     "TrainState",
     "accumulate",
+    "acprop",
+    "adabelief",
     "adam",
     "adamax",
+    "adamnc",
+    "adamomentum",
     "adamw",
+    "adan",
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
+    "adopt",
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
     "aligned_mtl",
     "aligned_mtl_weights",
     "alignment_cosine",
+    "amsgrad",
     "backprop",
     "balgrad",
     "balgrad_weights",
@@ -182,8 +209,11 @@ __all__ = [
     "cr_mogm",
     "cross_gramian",
     "db_mtl",
+    "diffgrad",
     "direct_feedback",
+    "distillation_oriented_trainer",
     "dual_cone_projection_weights",
+    "dual_weight_change",
     "dualproj",
     "dualproj_weights",
     "dwa",
@@ -220,6 +250,7 @@ __all__ = [
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
     "lion",
+    "lion_k",
     "local_perturbation",
     "looksam",
     "loss_balancer",
@@ -229,9 +260,11 @@ __all__ = [
     "mean_teacher",
     "mgda",
     "mgda_weights",
+    "mirror_descent",
     "moco",
     "modo",
     "modo_weights",
+    "multi_adam",
     "nash_mtl",
     "nash_mtl_weights",
     "normalized_weight_decay",
@@ -258,13 +291,23 @@ __all__ = [
     "rgw_weights",
     "robust_weight_perturbation",
     "sam",
+    "scale_by_acprop",
     "scale_by_adam",
+    "scale_by_adamomentum",
+    "scale_by_adan",
     "scale_by_ademamix",
+    "scale_by_adopt",
+    "scale_by_amsgrad",
+    "scale_by_belief",
+    "scale_by_diffgrad",
     "scale_by_lion",
+    "scale_by_lion_k",
+    "scale_by_multi_adam",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
     "shared_only",
+    "signum",
     "smooth_domain_adversarial",
     "spsa",
     "straight_through",

@@ -20,6 +20,9 @@ from optimizers._trees import PyTree, accumulator_dtype
 
 TINY = float(jnp.finfo(jnp.float32).tiny)  # added to a denominator: changes nothing but 0/0, which becomes 0
 
+# Solving an average for its old value divides rounding errors by the decay; below this the definition is evaluated.
+SMALLEST_INVERTIBLE_DECAY = 0.1
+
 Moments = tuple[jax.Array, ...]
 Scalars = tuple[Any, ...]
 # What `advance` returns: each new moment, or a function to it from the new moments before it, as stored.
@@ -145,7 +148,7 @@ def elementwise(
     state_type: Any,
     moments: dict[str, Callable[[PyTree], PyTree]],
     scalars: Callable[[Any, jax.Array], Scalars],
-    advance: Callable[[jax.Array, Moments, Scalars], Advanced],
+    advance: Callable[..., Advanced],
     direction: Callable[..., jax.Array],
     *,
     reads_params: bool = False,
@@ -161,7 +164,8 @@ def elementwise(
             may be a function to it from the new moments before it, as they are stored.
         direction: From the gradient, the new moments as stored, the old moments and the scalars to the update. A
             direction that reads the old moments costs a copy of them.
-        reads_params: Whether the direction takes the parameter, in float32 or wider, as a fifth argument.
+        reads_params: Whether both take the parameter, in float32 or wider, as one more argument: the leaf of whatever
+            tree the update gets as `params`.
 
     Returns:
         The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
@@ -185,7 +189,7 @@ def elementwise(
             if g is None:
                 return None, old
             g = jnp.asarray(g)
-            wide = jnp.promote_types(accumulator_dtype(g.dtype), jnp.result_type(*old))
+            wide = jnp.result_type(accumulator_dtype(g.dtype), *old)
             v = _cast(values, wide)
             g_wide = g.astype(wide)
 
@@ -195,17 +199,18 @@ def elementwise(
             loaded = tuple(load(m) for m in old)
             new: Moments = ()
             read: Moments = ()
-            for k, (m, o) in enumerate(zip(advance(g_wide, loaded, v), old, strict=True)):
+            own = (p.astype(wide),) if reads_params else ()
+            for k, (m, o) in enumerate(zip(advance(g_wide, loaded, v, *own), old, strict=True)):
                 new += (store(m(*read) if callable(m) else m, o.dtype, step, number * len(names) + k),)
                 read += (load(new[k]),)
-            own = (p.astype(wide),) if reads_params else ()
             return direction(g_wide, read, loaded, v, *own).astype(g.dtype), new
 
         treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
-        own = treedef.flatten_up_to(jax.tree.map(jnp.asarray, params)) if reads_params else leaves
-        olds = zip(*(treedef.flatten_up_to(getattr(state, name)) for name in names), strict=True)
-        done = [leaf(number, *each) for number, each in enumerate(zip(leaves, own, olds, strict=True))]
+        second = treedef.flatten_up_to(jax.tree.map(jnp.asarray, params)) if reads_params else leaves
+        columns = [treedef.flatten_up_to(getattr(state, name)) for name in names]
+        olds = list(zip(*columns, strict=True)) if names else [()] * len(leaves)
+        done = [leaf(number, *each) for number, each in enumerate(zip(leaves, second, olds, strict=True))]
         trees = {name: treedef.unflatten([new[k] for _, new in done]) for k, name in enumerate(names)}
         return treedef.unflatten([u for u, _ in done]), state_type(**counts, **trees)
 

@@ -11,6 +11,7 @@ from typing import Any
 from contracts.cases import (
     aggregation,
     coordinates,
+    elementwise,
     estimators,
     examples,
     expectations,
@@ -25,7 +26,18 @@ from contracts.cases import (
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
+OPTIMIZERS = (
+    transformations,
+    elementwise,
+    gradients,
+    estimators,
+    examples,
+    aggregation,
+    gramian,
+    coordinates,
+    particles,
+    layers,
+)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
