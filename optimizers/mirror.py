@@ -36,15 +36,13 @@ def _p_norm(p: Any) -> _Mirror:
     def to_dual(w: jax.Array) -> jax.Array:
         return jnp.sign(w) * jnp.abs(w) ** (p - 1)
 
-    def from_dual(y: jax.Array) -> jax.Array:
-        return jnp.sign(y) * jnp.abs(y) ** (1 / (p - 1))
-
     def change(w: jax.Array, step: jax.Array) -> jax.Array:
-        image = to_dual(w)
-        ratio = step / jnp.where(image == 0, 1, image)
-        small = (image != 0) & (jnp.abs(ratio) < 0.5)  # where the difference of two powers would lose digits
-        near = w * jnp.expm1(jnp.log1p(jnp.where(small, ratio, 0)) / (p - 1))
-        return jnp.where(small, near, from_dual(image + step) - w)
+        # The step relative to the image of w, infinite at 0. A small one multiplies w by (1 + ratio)^(1 / (p - 1)).
+        ratio = jnp.where(step == 0, 0, jnp.where(w < 0, -step, step) * jnp.abs(w) ** (1 - p))
+        small = jnp.abs(ratio) < 0.5  # where the difference of two powers would lose digits
+        image = step * (1 + 1 / jnp.where(small, 1, ratio))
+        far = jnp.sign(image) * jnp.abs(image) ** (1 / (p - 1)) - w
+        return jnp.where(small, w * jnp.expm1(jnp.log1p(jnp.where(small, ratio, 0)) / (p - 1)), far)
 
     return _Mirror(to_dual, change)
 

@@ -60,11 +60,16 @@ def _adopt(
         ratio = g / jnp.maximum(jnp.sqrt(nu), s[4])
         return jnp.clip(ratio, -s[5], s[5]) if use_clipping else ratio
 
-    def advance(g: jax.Array, old: Moments, s: Scalars) -> Advanced:
-        added = jnp.where(s[1] > 0, s[1] * divided(g, old[1], s), 0.0)
-        return s[0] * old[0] + added, lambda mu: average(s[2], s[3], old[1], square(after(g, mu)))
+    def add(mu: jax.Array, g: jax.Array, nu: jax.Array, s: Scalars) -> jax.Array:
+        return s[0] * mu + jnp.where(s[1] > 0, s[1] * divided(g, nu, s), 0.0)
 
-    return elementwise(optax.ScaleByAdamState, moments, scalars, advance, lambda g, new, old, s: after(new[0], new[1]))
+    def advance(g: jax.Array, old: Moments, s: Scalars) -> Advanced:
+        return add(old[0], g, old[1], s), lambda mu: average(s[2], s[3], old[1], square(after(g, mu)))
+
+    def direction(g: jax.Array, new: Moments, old: Moments, s: Scalars) -> jax.Array:
+        return add(new[0], g, old[1], s) if nesterov else after(new[0], new[1])
+
+    return elementwise(optax.ScaleByAdamState, moments, scalars, advance, direction)
 
 
 def scale_by_adopt(
@@ -94,7 +99,8 @@ def scale_by_adopt(
         b2: Decay of the second moment, in [0, 1).
         eps: Least divisor, at least 0, in the units of the gradient.
         mu_dtype: dtype of the first moment, see `scale_by_adam`.
-        nesterov: Look one step ahead: the update is β1 m_t + (1 - β1) times the divided gradient.
+        nesterov: Look one step ahead: the update is β1 m_t + (1 - β1) times the divided gradient. It reads the second
+            moment that this step replaces, which costs a copy of that, and one of the divided gradient.
         use_clipping: Whether the divided gradients are bounded.
         clip_value_fn: From the number of updates so far to the bound.
         nu_dtype: dtype of the second moment, see `scale_by_adam`.

@@ -69,7 +69,8 @@ def lion_k_cases() -> list[Transformation]:
 
 
 def kd_grads(params: Any) -> dict[str, Any]:
-    return {"kd_grads": jax.tree.map(lambda p: 0.1 + 0.5 * p, params)}
+    """Distillation gradients of matrices alone, so that decay and mask show in the other leaves."""
+    return {"kd_grads": jax.tree.map(lambda p: 0.5 * p if jnp.ndim(p) == 2 else 0.0 * p, params)}
 
 
 MIRROR: dict[str, Any] = {
@@ -157,7 +158,7 @@ TRANSFORMATIONS = [
 
 MULTI_ADAM: dict[str, Any] = {
     "sized": lambda tasks: {"groups": tasks},
-    "hyperparameters": {"b1": 0.9, "b2": 0.95, "eps": 1e-3},
+    "hyperparameters": {"b1": 0.4, "b2": 0.45, "eps": 1e-3},
     "refused": {"b1": (-0.1, 1.0), "b2": (-0.1, 1.0), "eps": (-1e-8,)},
     "switches": {"group_weights": [0.2, 0.3, 0.5]},
     "elsewhere": ("mu_dtype", "nu_dtype"),  # tests/optimizers/adaptive/test_relatives.py
