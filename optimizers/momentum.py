@@ -178,7 +178,8 @@ def _two_momenta(momentum: Any, delta: Any, decay: Any, dtype: Any) -> optax.Gra
     sums = elementwise(_Sums, moments, lambda state, step: decays, advance, direction, reads_params=True)
 
     def init(params: PyTree) -> DistillationState:
-        return DistillationState(*sums.init(params), decay.init(params))
+        count, task, distillation = sums.init(params)
+        return DistillationState(count, task, distillation, decay.init(params))
 
     def update(
         updates: PyTree, state: DistillationState, params: PyTree | None = None, *, kd_grads: PyTree = None, **_: Any
@@ -186,8 +187,9 @@ def _two_momenta(momentum: Any, delta: Any, decay: Any, dtype: Any) -> optax.Gra
         of_task, of_teacher = _both_gradients(updates, kd_grads)
         dtypes = jax.tree.map(jnp.result_type, of_task)
         decayed, decay_state = decay.update(jax.tree.map(wide, of_task), state.decay, jax.tree.map(wide, params))
-        moved, new = sums.update(decayed, _Sums(*state[:3]), of_teacher)
-        return jax.tree.map(jnp.astype, moved, dtypes), DistillationState(*new, decay_state)
+        old = _Sums(state.count, state.task, state.distillation)
+        moved, (count, task, distillation) = sums.update(decayed, old, of_teacher)
+        return jax.tree.map(jnp.astype, moved, dtypes), DistillationState(count, task, distillation, decay_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -245,9 +247,9 @@ def distillation_oriented_trainer(
     """
     check_range("distillation_oriented_trainer", "momentum", momentum, 0.0, 1.0, open_high=True)
     check_range("distillation_oriented_trainer", "delta", delta, 0.0)
-    if concrete(momentum) is not None and concrete(delta) is not None:
-        check_range("distillation_oriented_trainer", "delta", delta, 0.0, concrete(momentum))
-        check_range("distillation_oriented_trainer", "delta", delta, 0.0, 1 - concrete(momentum), open_high=True)
+    if (middle := concrete(momentum)) is not None:
+        check_range("distillation_oriented_trainer", "delta", delta, 0.0, middle)
+        check_range("distillation_oriented_trainer", "delta", delta, 0.0, 1 - middle, open_high=True)
     check_descent("distillation_oriented_trainer", learning_rate, weight_decay)
     dtype = check_moment_dtype("distillation_oriented_trainer", "accumulator_dtype", accumulator_dtype, MU_DTYPES)
     decay = optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay, mask)

@@ -5,7 +5,7 @@
 | `adam.py` | Adam and its Nesterov form: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
 | `amsgrad.py` | steps that cannot grow again: `amsgrad`, `scale_by_amsgrad`, `adamnc` |
-| `belief.py` | other squares in the second moment: `adabelief`, `scale_by_belief`, `adamomentum`, `scale_by_adamomentum` |
+| `belief.py` | other squares: `adabelief`, `scale_by_belief`, `adamomentum`, `scale_by_adamomentum` |
 | `adopt.py` | divided by the moment of the step before: `adopt`, `scale_by_adopt`, `acprop`, `scale_by_acprop` |
 | `differences.py` | with the last gradient: `adan`, `scale_by_adan`, `diffgrad`, `scale_by_diffgrad` |
 | `multi_adam.py` | one Adam a group of losses: `multi_adam`, `scale_by_multi_adam` |

@@ -92,7 +92,7 @@ def scale_by_adopt(
     from the second update on; the first only sets ν to g² and is 0. The bound c of the divided gradients is the fourth
     root of the number of updates so far.
 
-    The trajectory of `optax.contrib.scale_by_adopt`, with no copy of a moment (Optax's keeps two).
+    The trajectory of `optax.contrib.scale_by_adopt`, with no copy of the moments (Optax's keeps one).
 
     Args:
         b1: Decay of the first moment, in [0, 1).
@@ -124,9 +124,7 @@ def scale_by_adopt(
     Source:
         S. Taniguchi et al., "ADOPT: Modified Adam Can Converge with Any β2 with the Optimal Rate", 2024.
     """
-    return _adopt(
-        "scale_by_adopt", b1, b2, eps, mu_dtype, nu_dtype, nesterov, use_clipping, clip_value_fn
-    )
+    return _adopt("scale_by_adopt", b1, b2, eps, mu_dtype, nu_dtype, nesterov, use_clipping, clip_value_fn)
 
 
 def adopt(
@@ -203,9 +201,9 @@ def _acprop(
     def advance(g: jax.Array, old: Moments, s: Scalars) -> Advanced:
         # The root takes the place of the moment for as long as the direction reads it, and the moment is its square.
         # The surprise g - mu_old is (g - mu) / b1.
-        return average(s[0], s[1], old[0], g), lambda mu: (
-            s[2] * square(last_root(old, s)) + (s[3] * square(g - (mu if from_new else old[0])) + s[4])
-        )
+        return average(
+            s[0], s[1], old[0], g
+        ), lambda mu: s[2] * square(last_root(old, s)) + (s[3] * square(g - (mu if from_new else old[0])) + s[4])
 
     def direction(g: jax.Array, new: Moments, old: Moments, s: Scalars) -> jax.Array:
         del new
@@ -229,8 +227,9 @@ def scale_by_acprop(
     \nu_t = \beta_2 \nu_{t-1} + (1 - \beta_2) (g_t - m_{t-1})^2 + \bar\varepsilon, \quad
     u_t = \frac{g_t}{\sqrt{\nu_{t-1} / (1 - \beta_2^{t-1})} + \varepsilon}$$
 
-    with 1 for the root at t = 1. The trajectory of `optax.contrib.scale_by_acprop`. The update reads the second moment
-    that this step replaces, so one copy of that is needed; Optax's needs four.
+    with 1 for the root at t = 1. The trajectory of `optax.contrib.scale_by_acprop`. In a train step it
+    needs no copy of the moments, where Optax's keeps two: the root takes the place of the second moment until the
+    parameters are written.
 
     Args:
         b1: Decay of the first moment, in [0, 1). A concrete `b1` below 0.1 costs a copy of that moment too; a traced

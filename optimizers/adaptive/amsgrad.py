@@ -130,7 +130,8 @@ def amsgrad(
 ) -> optax.GradientTransformationExtraArgs:
     r"""AMSGrad: Adam whose step sizes never grow, so that rare large gradients are not forgotten.
 
-    $$\theta_t = \theta_{t-1} - \eta_t\, \frac{m_t / (1 - \beta_1^t)}{\sqrt{\hat\nu_t + \bar\varepsilon} + \varepsilon}$$
+    $$\theta_t = \theta_{t-1} - \eta_t\, \frac{m_t / (1 - \beta_1^t)}
+    {\sqrt{\hat\nu_t + \bar\varepsilon} + \varepsilon}$$
 
     with the moments of `scale_by_amsgrad`. The paper's analysis has the learning rate fall as 1/√t:
     `lambda count: rate / jnp.sqrt(count + 1)`.
@@ -167,9 +168,7 @@ def amsgrad(
         S. J. Reddi, S. Kale, S. Kumar, "On the Convergence of Adam and Beyond", 2018.
     """
     check_descent("amsgrad", learning_rate)
-    directions = _amsgrad(
-        "amsgrad", b1, b2, eps, eps_root, mu_dtype, nu_dtype, bias_correction_mu, bias_correction_nu
-    )
+    directions = _amsgrad("amsgrad", b1, b2, eps, eps_root, mu_dtype, nu_dtype, bias_correction_mu, bias_correction_nu)
     return descend(directions, learning_rate)
 
 

@@ -2,9 +2,9 @@
 
 One equation, that of `adam.py`, with another square in the second moment and an epsilon that the moment keeps:
 
-    nu = b2 * nu_old + (1 - b2) * square(x) + eps_root        x: g - mu (AdaBelief), mu (AdaMomentum), g - mu_old (ACProp)
+    nu = b2 * nu_old + (1 - b2) * square(x) + eps_root        x: g - mu (AdaBelief), mu (AdaMomentum)
 
-ACProp divides the gradient itself, and by the moment of the step before.
+ACProp, in `adopt.py`, takes g - mu_old, and divides by the moment of the step before.
 """
 
 from typing import Any
@@ -78,8 +78,8 @@ def scale_by_belief(
     \nu_t = \beta_2 \nu_{t-1} + (1 - \beta_2) (g_t - m_t)^2 + \bar\varepsilon, \quad
     u_t = \frac{m_t / (1 - \beta_1^t)}{\sqrt{\nu_t / (1 - \beta_2^t)} + \varepsilon}$$
 
-    The trajectory of `optax.scale_by_belief`, with no copy of a moment (Optax's keeps two) and with moments in float32
-    or wider, so float16 gradients of zero give 0 and not NaN.
+    The trajectory of `optax.scale_by_belief`, with no copy of the moments (Optax's keeps one) and with moments in
+    float32 or wider, so float16 gradients of zero give 0 and not NaN.
 
     Args:
         b1: Decay of the first moment, in [0, 1).

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._moments import (
-    TINY,
     Advanced,
     Moments,
     Scalars,
@@ -18,7 +17,6 @@ from optimizers._moments import (
     check_descent,
     descend,
     elementwise,
-    first_moment,
     root_scalars,
     square,
     wide_scalar,
@@ -114,8 +112,8 @@ def scale_by_adan(
     {\sqrt{\nu_t / (1 - \beta_3^t) + \bar\varepsilon} + \varepsilon}$$
 
     where g_1 - g_0 = 0. The decays are those of the authors' code, 1 minus those of the paper. Differences weigh β2, as
-    in both of these; `optax.scale_by_adan` has 1 - β2 in the two places, 0.08 where 0.92 is meant, and keeps two copies
-    of a moment.
+    in both of these; `optax.scale_by_adan` has 1 - β2 in the two places, 0.08 where 0.92 is meant, and a copy of
+    the moments.
 
     Args:
         b1: Decay of the average of gradients, in [0, 1).

@@ -81,15 +81,16 @@ def test_small_steps_keep_their_digits(name):
 
 def test_the_p_norm_lets_zero_go():
     with jax.enable_x64(True):
-        w = jnp.array([0.0, 1e-200, -1e-3])
-        update, _ = mirror_descent(1.0, "p_norm", p=3.0).update(jnp.array([4.0, 4.0, 0.0]), (jnp.int32(0),) and
-            mirror_descent(1.0).init(w), w)
+        w, tx = jnp.array([0.0, 1e-200, -1e-3]), mirror_descent(1.0, "p_norm", p=3.0)
+        update, _ = tx.update(jnp.array([4.0, 4.0, 0.0]), tx.init(w), w)
         np.testing.assert_allclose(update, [-2.0, -2.0, 0.0], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "keywords"), [("p_norm", {"p": 3.0}), ("p_norm", {"p": 1.5}), ("hypentropy", {"beta": 0.1})])
+@pytest.mark.parametrize(
+    ("name", "keywords"), [("p_norm", {"p": 3.0}), ("p_norm", {"p": 1.5}), ("hypentropy", {"beta": 0.1})]
+)
 def test_overparametrised_regression_ends_nearest_to_its_start(name, keywords):
-    """Of all interpolating solutions the one of least Bregman divergence: ∇φ(w) - ∇φ(w_0) is in the span of the rows."""
+    """Of all solutions that of least Bregman divergence: ∇φ(w) - ∇φ(w_0) is in the span of the rows."""
     with jax.enable_x64(True):
         random = np.random.default_rng(0)
         rows, target, w = random.normal(size=(3, 8)), random.normal(size=3), random.uniform(0.5, 1.5, 8)

@@ -66,7 +66,7 @@ def test_the_train_step_feeds_it():
     loss_fn = lambda w, batch, key: (jnp.stack([jnp.sum((w - 1) ** 2), jnp.sum((w + 3) ** 2)]), {})
     tx = distillation_oriented_trainer(optax.cosine_decay_schedule(0.02, 300), momentum=0.5)
     step = optimizers.make_train_step(loss_fn, tx, gradient=per_task())
-    state = optimizers.TrainState.create(params={"w": jnp.array([4.0, -4.0])}["w"], tx=tx)
+    state = optimizers.TrainState.create(params=jnp.array([4.0, -4.0]), tx=tx)
     weights = 1 / (1 - 0.425), 1 / (1 - 0.575)  # of the two gradients, in the long run
     for _ in range(300):
         state, _ = step(state, None)

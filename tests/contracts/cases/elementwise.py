@@ -32,7 +32,6 @@ def adaptive(moments: int = 2, **hyperparameters: float) -> dict[str, Any]:
 AMSGRAD = adaptive(3, b1=0.9, b2=0.95, eps=1e-3, eps_root=1e-4)
 BELIEF = adaptive(b1=0.9, b2=0.95, eps=1e-3, eps_root=1e-4)
 ADAMOMENTUM = adaptive(b1=0.9, b2=0.95, eps=1e-3)
-# The first update of ADOPT is 0, and a schedule shows from the second.
 ADOPT = adaptive(b1=0.9, b2=0.95, eps=1e-3)
 ADOPT["faults"] = (*DTYPE_FAULTS, Fault({"clip_value_fn": 1.0}, TypeError))
 # ACProp and diffGrad read what their step replaces: with parameters to write to that costs nothing, but where the
@@ -80,18 +79,14 @@ MIRROR: dict[str, Any] = {
 }
 
 TRANSFORMATIONS = [
-    Transformation(
-        name="scale_by_amsgrad", function=optimizers.scale_by_amsgrad, switches=UNCORRECTED, **AMSGRAD
-    ),
+    Transformation(name="scale_by_amsgrad", function=optimizers.scale_by_amsgrad, switches=UNCORRECTED, **AMSGRAD),
     Transformation(name="amsgrad", function=optimizers.amsgrad, switches=UNCORRECTED, **alias(AMSGRAD)),
     Transformation(
         name="adamnc",
         function=optimizers.adamnc,
         **alias(adaptive(b1=0.9, eps=1e-3), schedules=("b1",)),
     ),
-    Transformation(
-        name="scale_by_belief", function=optimizers.scale_by_belief, switches={"nesterov": True}, **BELIEF
-    ),
+    Transformation(name="scale_by_belief", function=optimizers.scale_by_belief, switches={"nesterov": True}, **BELIEF),
     Transformation(name="adabelief", function=optimizers.adabelief, switches={"nesterov": True}, **alias(BELIEF)),
     Transformation(name="scale_by_adamomentum", function=optimizers.scale_by_adamomentum, **ADAMOMENTUM),
     Transformation(name="adamomentum", function=optimizers.adamomentum, **alias(ADAMOMENTUM, decay=True)),
