@@ -19,12 +19,14 @@
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
-| `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `precision/` | training in 16 bits: `mixed_precision`, `dynamic_loss_scale`; `with_master_weights`, |
 | | `with_kahan_summation`, `apply_updates_stochastic_rounding` |
 | `riemannian/` | parameters on manifolds: `riemannian_adam`, `riemannian_sgd` and others; `sphere`, `stiefel`, |
 | | `poincare_ball`, `positive_definite`, `euclidean` |
-| `sign.py` | sign momentum: `lion`, `scale_by_lion` |
+| | `amsgrad`, `adamnc`, `adabelief`, `adamomentum`, `adopt`, `acprop`, `adan`, `diffgrad`, `multi_adam` |
+| `momentum.py` | `sgdw`, `normalized_weight_decay`; two momenta: `distillation_oriented_trainer` |
+| `mirror.py` | other geometries of the parameters: `mirror_descent`, `dual_weight_change` |
+| `sign.py` | sign momentum: `lion`, `scale_by_lion`, `signum`; from any convex function: `lion_k`, `scale_by_lion_k` |
 | `clipping.py` | `clip_by_global_norm` |
 | `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
 | `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
@@ -42,14 +44,31 @@ Everything is an ordinary JAX or Optax object and works without the rest.
 """
 
 from optimizers.adaptive import (
+    acprop,
+    adabelief,
     adam,
     adamax,
+    adamnc,
+    adamomentum,
     adamw,
+    adan,
     ademamix,
     ademamix_alpha_schedule,
     ademamix_b3_schedule,
+    adopt,
+    amsgrad,
+    diffgrad,
+    multi_adam,
+    scale_by_acprop,
     scale_by_adam,
+    scale_by_adamomentum,
+    scale_by_adan,
     scale_by_ademamix,
+    scale_by_adopt,
+    scale_by_amsgrad,
+    scale_by_belief,
+    scale_by_diffgrad,
+    scale_by_multi_adam,
 )
 from optimizers.aggregation import (
     aligned_mtl,
@@ -176,7 +195,8 @@ from optimizers.layers import (
     straight_through,
     subsample_entropy_penalty,
 )
-from optimizers.momentum import normalized_weight_decay, sgdw
+from optimizers.mirror import dual_weight_change, mirror_descent
+from optimizers.momentum import distillation_oriented_trainer, normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.precision import (
     LossScale,
@@ -217,7 +237,7 @@ from optimizers.second_order import (
     sophia_g,
     thermodynamic_natural_gradient,
 )
-from optimizers.sign import lion, scale_by_lion
+from optimizers.sign import lion, lion_k, scale_by_lion, scale_by_lion_k, signum
 from optimizers.training import TrainState, make_train_step
 from optimizers.wrappers import (
     averaged_params,
@@ -248,18 +268,25 @@ __all__ = [
     "StatefulRule",
     "TrainState",
     "accumulate",
+    "acprop",
+    "adabelief",
     "adahessian",
     "adam",
     "adamax",
+    "adamnc",
+    "adamomentum",
     "adamw",
+    "adan",
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
+    "adopt",
     "adversarial_model_perturbation",
     "adversarial_weight_perturbation",
     "aligned_mtl",
     "aligned_mtl_weights",
     "alignment_cosine",
+    "amsgrad",
     "apply_updates_stochastic_rounding",
     "averaged_params",
     "backprop",
@@ -277,8 +304,11 @@ __all__ = [
     "cr_mogm",
     "cross_gramian",
     "db_mtl",
+    "diffgrad",
     "direct_feedback",
+    "distillation_oriented_trainer",
     "dual_cone_projection_weights",
+    "dual_weight_change",
     "dualproj",
     "dualproj_weights",
     "dwa",
@@ -332,6 +362,7 @@ __all__ = [
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
     "lion",
+    "lion_k",
     "local_perturbation",
     "looksam",
     "loss_balancer",
@@ -344,10 +375,12 @@ __all__ = [
     "mean_teacher",
     "mgda",
     "mgda_weights",
+    "mirror_descent",
     "mixed_precision",
     "moco",
     "modo",
     "modo_weights",
+    "multi_adam",
     "nash_mtl",
     "nash_mtl_weights",
     "natural_gradient",
@@ -394,10 +427,19 @@ __all__ = [
     "saddle_free_newton",
     "sam",
     "sania",
+    "scale_by_acprop",
     "scale_by_adahessian",
     "scale_by_adam",
+    "scale_by_adamomentum",
+    "scale_by_adan",
     "scale_by_ademamix",
+    "scale_by_adopt",
+    "scale_by_amsgrad",
+    "scale_by_belief",
+    "scale_by_diffgrad",
     "scale_by_lion",
+    "scale_by_lion_k",
+    "scale_by_multi_adam",
     "scale_by_sophia",
     "schedule_free",
     "schedule_free_adamw",
@@ -406,6 +448,7 @@ __all__ = [
     "sdmgrad_weights",
     "sgdw",
     "shared_only",
+    "signum",
     "smooth_domain_adversarial",
     "sophia",
     "sophia_g",

@@ -20,8 +20,13 @@ from optimizers._trees import PyTree, accumulator_dtype
 
 TINY = float(jnp.finfo(jnp.float32).tiny)  # added to a denominator: changes nothing but 0/0, which becomes 0
 
+# Solving an average for its old value divides rounding errors by the decay; below this the definition is evaluated.
+SMALLEST_INVERTIBLE_DECAY = 0.1
+
 Moments = tuple[jax.Array, ...]
 Scalars = tuple[Any, ...]
+# What `advance` returns: each new moment, or a function to it from the new moments before it, as stored.
+Advanced = tuple[Any, ...]
 
 
 def real_dtype(dtype: Any) -> Any:
@@ -84,6 +89,17 @@ def square(g: jax.Array) -> jax.Array:
     return jnp.real(g) ** 2 + jnp.imag(g) ** 2 if jnp.iscomplexobj(g) else g * g
 
 
+def after(x: jax.Array, *done: jax.Array) -> jax.Array:
+    """`x` once `done` are there (NaN where one of them is NaN): what is made of `x` may overwrite what they read.
+
+    The compiler keeps a copy of a donated moment that one value reads while another replaces it, unless the second
+    depends on the first.
+    """
+    for other in done:
+        x = jnp.where(jnp.isnan(other), jnp.nan, x)
+    return x
+
+
 def average(decay: Any, growth: Any, old: jax.Array, x: jax.Array) -> jax.Array:
     """A moving average, or any other sum of the old value and the new one."""
     return decay * old + growth * x
@@ -132,8 +148,10 @@ def elementwise(
     state_type: Any,
     moments: dict[str, Callable[[PyTree], PyTree]],
     scalars: Callable[[Any, jax.Array], Scalars],
-    advance: Callable[[jax.Array, Moments, Scalars], Moments],
-    direction: Callable[[jax.Array, Moments, Moments, Scalars], jax.Array],
+    advance: Callable[..., Advanced],
+    direction: Callable[..., jax.Array],
+    *,
+    reads_params: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """A transformation that treats every element alike.
 
@@ -142,9 +160,12 @@ def elementwise(
             `count`.
         moments: Name to the function from parameters to initial moments.
         scalars: From the old state and the number t = 1, 2, … of this step to scalars.
-        advance: From the gradient, the old moments and the scalars to the new moments.
+        advance: From the gradient, the old moments and the scalars to the new moments. In the place of a moment there
+            may be a function to it from the new moments before it, as they are stored.
         direction: From the gradient, the new moments as stored, the old moments and the scalars to the update. A
             direction that reads the old moments costs a copy of them.
+        reads_params: Whether both take the parameter, in float32 or wider, as one more argument: the leaf of whatever
+            tree the update gets as `params`.
 
     Returns:
         The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
@@ -157,16 +178,18 @@ def elementwise(
         return state_type(**zeros, **{name: start(params) for name, start in moments.items()})
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
-        del params, extra_args
+        del extra_args
+        if reads_params and params is None:
+            raise ValueError("the update of this transformation needs params: tx.update(gradients, state, params)")
         counts = {name: optax.safe_increment(getattr(state, name)) for name in counters}
         step = counts["count"]
         values = scalars(state, step)
 
-        def leaf(number: int, g: Any, old: Moments) -> tuple[Any, Moments]:
+        def leaf(number: int, g: Any, p: Any, old: Moments) -> tuple[Any, Moments]:
             if g is None:
                 return None, old
             g = jnp.asarray(g)
-            wide = jnp.promote_types(accumulator_dtype(g.dtype), jnp.result_type(*old))
+            wide = jnp.result_type(accumulator_dtype(g.dtype), *old)
             v = _cast(values, wide)
             g_wide = g.astype(wide)
 
@@ -174,17 +197,20 @@ def elementwise(
                 return m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
 
             loaded = tuple(load(m) for m in old)
-            advanced = advance(g_wide, loaded, v)
-            new = tuple(
-                store(m, o.dtype, step, number * len(names) + k)
-                for k, (m, o) in enumerate(zip(advanced, old, strict=True))
-            )
-            return direction(g_wide, tuple(load(m) for m in new), loaded, v).astype(g.dtype), new
+            new: Moments = ()
+            read: Moments = ()
+            own = (p.astype(wide),) if reads_params else ()
+            for k, (m, o) in enumerate(zip(advance(g_wide, loaded, v, *own), old, strict=True)):
+                new += (store(m(*read) if callable(m) else m, o.dtype, step, number * len(names) + k),)
+                read += (load(new[k]),)
+            return direction(g_wide, read, loaded, v, *own).astype(g.dtype), new
 
         treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
-        olds = zip(*(treedef.flatten_up_to(getattr(state, name)) for name in names), strict=True)
-        done = [leaf(number, g, old) for number, (g, old) in enumerate(zip(leaves, olds, strict=True))]
+        second = treedef.flatten_up_to(jax.tree.map(jnp.asarray, params)) if reads_params else leaves
+        columns = [treedef.flatten_up_to(getattr(state, name)) for name in names]
+        olds = list(zip(*columns, strict=True)) if names else [()] * len(leaves)
+        done = [leaf(number, *each) for number, each in enumerate(zip(leaves, second, olds, strict=True))]
         trees = {name: treedef.unflatten([new[k] for _, new in done]) for k, name in enumerate(names)}
         return treedef.unflatten([u for u, _ in done]), state_type(**counts, **trees)
 

@@ -4,18 +4,45 @@
 |---|---|
 | `adam.py` | Adam and its Nesterov form: `adam`, `adamw`, `adamax`, `scale_by_adam` |
 | `ademamix.py` | `ademamix`, `scale_by_ademamix` and the schedules of its two warm-ups |
+| `amsgrad.py` | steps that cannot grow again: `amsgrad`, `scale_by_amsgrad`, `adamnc` |
+| `belief.py` | other squares: `adabelief`, `scale_by_belief`, `adamomentum`, `scale_by_adamomentum` |
+| `adopt.py` | divided by the moment of the step before: `adopt`, `scale_by_adopt`, `acprop`, `scale_by_acprop` |
+| `differences.py` | with the last gradient: `adan`, `scale_by_adan`, `diffgrad`, `scale_by_diffgrad` |
+| `multi_adam.py` | one Adam a group of losses: `multi_adam`, `scale_by_multi_adam` |
 """
 
 from optimizers.adaptive.adam import adam, adamax, adamw, scale_by_adam
 from optimizers.adaptive.ademamix import ademamix, ademamix_alpha_schedule, ademamix_b3_schedule, scale_by_ademamix
+from optimizers.adaptive.adopt import acprop, adopt, scale_by_acprop, scale_by_adopt
+from optimizers.adaptive.amsgrad import adamnc, amsgrad, scale_by_amsgrad
+from optimizers.adaptive.belief import adabelief, adamomentum, scale_by_adamomentum, scale_by_belief
+from optimizers.adaptive.differences import adan, diffgrad, scale_by_adan, scale_by_diffgrad
+from optimizers.adaptive.multi_adam import multi_adam, scale_by_multi_adam
 
 __all__ = [
+    "acprop",
+    "adabelief",
     "adam",
     "adamax",
+    "adamnc",
+    "adamomentum",
     "adamw",
+    "adan",
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
+    "adopt",
+    "amsgrad",
+    "diffgrad",
+    "multi_adam",
+    "scale_by_acprop",
     "scale_by_adam",
+    "scale_by_adamomentum",
+    "scale_by_adan",
     "scale_by_ademamix",
+    "scale_by_adopt",
+    "scale_by_amsgrad",
+    "scale_by_belief",
+    "scale_by_diffgrad",
+    "scale_by_multi_adam",
 ]

@@ -75,11 +75,12 @@ class Aggregator:
     # What its paper promises: the order of the tasks does not matter (False: it does for more than two tasks, through
     # chance; None: always); the result harms no task, up to `conflict` relative to the norms; without conflict it is
     # `agreed` (sum or mean, None for neither) of the gradients; of one task it is `alone` times the gradient g, or
-    # `alone |g|^(degree - 1) g` where the result is of another degree in the scale of the gradients than 1.
+    # `alone |g|^(degree - 1) g` where the result is of another degree in the scale of the gradients than 1 (None: of
+    # another direction).
     permutation_invariant: bool | None = True
     conflict: float | None = None
     agreed: str | None = "mean"
-    alone: float | Callable[[PyTree], float] = 1.0
+    alone: float | Callable[[PyTree], float] | None = 1.0
     degree: float = 1.0
     # The fewest tasks that the method can do with.
     fewest: int = 1
@@ -131,6 +132,7 @@ def check_tasks_become_one_gradient(case: Aggregator) -> None:
 
 
 def check_one_task_is_left_alone(case: Aggregator) -> None:
+    assert case.alone is not None
     stacked = case.gradients(tasks=1)
     multiple = case.alone(stacked) if callable(case.alone) else case.alone
     multiple *= float(np.linalg.norm(matrix(stacked))) ** (case.degree - 1)
@@ -303,7 +305,7 @@ def check_docstring(case: Aggregator) -> None:
 CHECKS: dict[Callable[[Aggregator], None], Callable[[Aggregator], bool]] = {
     check_case_is_complete: lambda case: True,
     check_tasks_become_one_gradient: lambda case: True,
-    check_one_task_is_left_alone: lambda case: case.fewest == 1,
+    check_one_task_is_left_alone: lambda case: case.fewest == 1 and case.alone is not None,
     check_agreeing_tasks_are_combined: lambda case: case.agreed is not None,
     check_no_task_is_harmed: lambda case: case.conflict is not None,
     check_order_of_tasks_does_not_matter: lambda case: case.permutation_invariant is not None,
