@@ -20,6 +20,8 @@
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
+| `schedules/` | `linear_decay_schedule`, `rex_schedule`, `wsd_schedule`, `one_cycle_schedule` and others; |
+| | from the run before: `lr_range_test`, `refine_schedule` |
 | `clipping.py` | `clip_by_global_norm` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
@@ -137,6 +139,7 @@ from optimizers.layers import (
     likelihood_ratio_linear,
     likelihood_ratio_noise,
     likelihood_ratio_surrogate,
+    max_w_mix,
     product_feedback_dense,
     product_feedback_init,
     randomized_dense,
@@ -150,6 +153,24 @@ from optimizers.layers import (
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.schedules import (
+    cosine_power_schedule,
+    half_life_schedule,
+    inverse_sqrt_schedule,
+    inverse_time_schedule,
+    linear_decay_schedule,
+    lr_range_test,
+    one_cycle_momentum_schedule,
+    one_cycle_schedule,
+    record_gradient_norms,
+    refine_schedule,
+    rex_schedule,
+    schedule_from_array,
+    schedule_from_weights,
+    suggest_max_lr,
+    warm_restarts_schedule,
+    wsd_schedule,
+)
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
@@ -179,6 +200,7 @@ __all__ = [
     "config",
     "config_weights",
     "conflict_rate",
+    "cosine_power_schedule",
     "cr_mogm",
     "cross_gramian",
     "db_mtl",
@@ -210,21 +232,27 @@ __all__ = [
     "guided_forward_gradient",
     "gumbel_subsample_mask",
     "gumbel_topk",
+    "half_life_schedule",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
+    "inverse_sqrt_schedule",
+    "inverse_time_schedule",
     "jacobian_descent",
     "krum",
     "krum_weights",
     "likelihood_ratio_linear",
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
+    "linear_decay_schedule",
     "lion",
     "local_perturbation",
     "looksam",
     "loss_balancer",
+    "lr_range_test",
     "m_config",
     "make_train_step",
+    "max_w_mix",
     "mean_tasks",
     "mean_teacher",
     "mgda",
@@ -235,6 +263,8 @@ __all__ = [
     "nash_mtl",
     "nash_mtl_weights",
     "normalized_weight_decay",
+    "one_cycle_momentum_schedule",
+    "one_cycle_schedule",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -251,9 +281,12 @@ __all__ = [
     "randomized_dense",
     "randomized_matmul",
     "randomized_matmul_variance",
+    "record_gradient_norms",
+    "refine_schedule",
     "reste",
     "reste_schedule",
     "reverse_gradient",
+    "rex_schedule",
     "rgw",
     "rgw_weights",
     "robust_weight_perturbation",
@@ -261,6 +294,8 @@ __all__ = [
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
+    "schedule_from_array",
+    "schedule_from_weights",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
@@ -269,10 +304,13 @@ __all__ = [
     "spsa",
     "straight_through",
     "subsample_entropy_penalty",
+    "suggest_max_lr",
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",
+    "warm_restarts_schedule",
+    "wsd_schedule",
 ]
