@@ -20,6 +20,8 @@
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
+| `stepsize/` | step sizes that the loss or the norm decides: `momo`, `momo_adam`, `beta_normalized_sgd`, |
+| | `normalized_spider`, `generalized_implicit_ftrl` |
 | `schedules/` | `linear_decay_schedule`, `rex_schedule`, `wsd_schedule`, `one_cycle_schedule` and others; |
 | | from the run before: `lr_range_test`, `refine_schedule` |
 | `clipping.py` | `clip_by_global_norm` |
@@ -172,6 +174,14 @@ from optimizers.schedules import (
     wsd_schedule,
 )
 from optimizers.sign import lion, scale_by_lion
+from optimizers.stepsize import (
+    beta_normalized_sgd,
+    generalized_implicit_ftrl,
+    momo,
+    momo_adam,
+    normalized_spider,
+    scale_by_beta_normalized_gradient,
+)
 from optimizers.training import TrainState, make_train_step
 
 __all__ = [
@@ -193,6 +203,7 @@ __all__ = [
     "backprop",
     "balgrad",
     "balgrad_weights",
+    "beta_normalized_sgd",
     "bloop",
     "cagrad",
     "cagrad_weights",
@@ -221,6 +232,7 @@ __all__ = [
     "forward_gradient",
     "friendly_sam",
     "gam",
+    "generalized_implicit_ftrl",
     "grad_cache",
     "graddrop",
     "gradient_norm_regularization",
@@ -260,8 +272,11 @@ __all__ = [
     "moco",
     "modo",
     "modo_weights",
+    "momo",
+    "momo_adam",
     "nash_mtl",
     "nash_mtl_weights",
+    "normalized_spider",
     "normalized_weight_decay",
     "one_cycle_momentum_schedule",
     "one_cycle_schedule",
@@ -293,6 +308,7 @@ __all__ = [
     "sam",
     "scale_by_adam",
     "scale_by_ademamix",
+    "scale_by_beta_normalized_gradient",
     "scale_by_lion",
     "schedule_from_array",
     "schedule_from_weights",

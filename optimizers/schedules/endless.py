@@ -58,13 +58,13 @@ def inverse_sqrt_schedule(
 
 
 def inverse_time_schedule(beta: jax.typing.ArrayLike, gamma: jax.typing.ArrayLike) -> optax.Schedule:
-    r"""Step sizes that fall as 1/k: stochastic gradient descent converges at the rate 1/k where they start large enough.
+    r"""Step sizes that fall as 1/k, and so does the gap of stochastic gradient descent where they start large enough.
 
     $$\alpha_k = \frac{\beta}{\gamma + k}, \qquad k = 1, 2, \dots$$
 
     On a c-strongly convex loss, with β > 1/c (for unbiased gradients) and α₁ ≤ 1/(L M), where L is the smoothness and M
-    the growth of the gradient's second moment, the expected gap is O(1/k). With β too small the rate is arbitrarily slow. Optax
-    counts updates from 0, the source from 1: the schedule is its formula at k = count + 1.
+    the growth of the gradient's second moment, the expected gap is O(1/k); with β too small it falls as slowly as may
+    be. Optax counts updates from 0, the source from 1: the schedule is its formula at k = count + 1.
 
     Args:
         beta: β, positive.

@@ -22,6 +22,7 @@ from contracts.cases import (
     robust_estimation,
     scalarization,
     schedules,
+    stepsize,
     transformations,
 )
 
@@ -37,6 +38,7 @@ OPTIMIZERS = (
     particles,
     layers,
     schedules,
+    stepsize,
 )
 
 
