@@ -19,6 +19,7 @@
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
+| `mup.py` | hyperparameters that hold at every width: `mup_init`, `mup_adam`, `mup_adamw`, `mup_scale` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `stepsize/` | step sizes that the loss or the norm decides: `momo`, `momo_adam`, `beta_normalized_sgd`, |
 | | `normalized_spider`, `generalized_implicit_ftrl` |
@@ -26,6 +27,7 @@
 | | from the run before: `lr_range_test`, `refine_schedule` |
 | `clipping.py` | `clip_by_global_norm` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
+| `variance_reduction.py` | gradient rules of finite sums: `svrg`, `saga`, `sag`; `norm_test_batch_size` |
 | `training.py` | `TrainState`, `make_train_step` |
 
 Everything is an ordinary JAX or Optax object and works without the rest.
@@ -154,6 +156,7 @@ from optimizers.layers import (
     subsample_entropy_penalty,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
+from optimizers.mup import mup_adam, mup_adamw, mup_init, mup_multipliers, mup_scale
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.schedules import (
     cosine_power_schedule,
@@ -183,6 +186,7 @@ from optimizers.stepsize import (
     scale_by_beta_normalized_gradient,
 )
 from optimizers.training import TrainState, make_train_step
+from optimizers.variance_reduction import norm_test_batch_size, sag, saga, svrg
 
 __all__ = [
     "GradientRule",
@@ -274,8 +278,14 @@ __all__ = [
     "modo_weights",
     "momo",
     "momo_adam",
+    "mup_adam",
+    "mup_adamw",
+    "mup_init",
+    "mup_multipliers",
+    "mup_scale",
     "nash_mtl",
     "nash_mtl_weights",
+    "norm_test_batch_size",
     "normalized_spider",
     "normalized_weight_decay",
     "one_cycle_momentum_schedule",
@@ -305,6 +315,8 @@ __all__ = [
     "rgw",
     "rgw_weights",
     "robust_weight_perturbation",
+    "sag",
+    "saga",
     "sam",
     "scale_by_adam",
     "scale_by_ademamix",
@@ -324,6 +336,7 @@ __all__ = [
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",
+    "svrg",
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",

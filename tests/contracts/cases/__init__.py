@@ -17,6 +17,7 @@ from contracts.cases import (
     gradients,
     gramian,
     layers,
+    mup,
     objectives,
     particles,
     robust_estimation,
@@ -24,6 +25,7 @@ from contracts.cases import (
     schedules,
     stepsize,
     transformations,
+    variance_reduction,
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
@@ -39,6 +41,8 @@ OPTIMIZERS = (
     layers,
     schedules,
     stepsize,
+    mup,
+    variance_reduction,
 )
 
 
