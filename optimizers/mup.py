@@ -55,10 +55,10 @@ def _growth(function: str, path: str, base: tuple[int, ...], shape: tuple[int, .
 
 def _growths(function: str, base: Base, params: PyTree, is_output: IsOutput) -> PyTree:
     base = base(params) if callable(base) else base
-    if jax.tree.structure(base) != jax.tree.structure(params):
+    expected: Any = jax.tree.structure(params)  # opaque to the type checker
+    if expected != jax.tree.structure(base):
         raise ValueError(
-            f"{function}: base must have the structure of the parameters, {jax.tree.structure(params)}, "
-            f"got {jax.tree.structure(base)}"
+            f"{function}: base must have the structure of the parameters, {expected}, got {jax.tree.structure(base)}"
         )
 
     def leaf(path: Any, p: Any, b: Any) -> _Growth:

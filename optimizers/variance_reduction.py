@@ -50,8 +50,8 @@ def svrg(full_batch: PyTree, inner_steps: int, *, inner: GradientRule = backprop
 
     $$v = \nabla f_B(\theta) - \nabla f_B(\tilde\theta) + \nabla f(\tilde\theta)$$
 
-    The snapshot $\tilde\theta$ is renewed at the first step and after every `inner_steps`. v is the full gradient
-    there and unbiased everywhere, and its variance vanishes with $\theta - \tilde\theta$. Costs two gradients of the batch,
+    The snapshot $\tilde\theta$ is renewed at the first step and after every `inner_steps`. There v is the full one,
+    everywhere it is unbiased, and its variance vanishes with $\theta - \tilde\theta$. Costs two gradients of the batch,
     and one of all examples at every snapshot; the state holds two copies of the parameters in float32.
 
     Args:

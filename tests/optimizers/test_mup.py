@@ -108,18 +108,16 @@ def test_the_base_model_itself_is_trained_by_plain_adam_bit_for_bit():
     jax.tree.map(np.testing.assert_array_equal, mup_init(params, params), params)
 
 
-def standard(width, key):
-    """The usual first values: 1 / √fan-in, and zero biases."""
-    keys = dict(zip(layers(width), jax.random.split(key, 6)))
-    normal = lambda name, shape: jax.random.normal(keys[name], shape) * shape[0] ** -0.5
-    return {k: normal(k, s) if len(s) == 2 else jnp.zeros(s) for k, s in layers(width).items()}
+def standard(width, seed=0, seeds=()):
+    """The usual first values: 1 / √fan-in, and zero biases; several of them along a leading axis."""
+    random = np.random.default_rng(seed)
+    normal = lambda s: random.normal(size=(*seeds, *s)) * s[0] ** -0.5 if len(s) == 2 else np.zeros((*seeds, *s))
+    return {name: normal(shape).astype(np.float32) for name, shape in layers(width).items()}
 
 
 def test_first_values_have_the_papers_size_whatever_the_initialiser():
     sizes = {"input": 3**-0.5, "hidden": 1 / 16, "output": 256**-0.5 * (64 / 256) ** 0.5}
-    random = np.random.default_rng(0)
-    normal = lambda s: (random.normal(size=s) * s[0] ** -0.5 if len(s) == 2 else np.zeros(s)).astype(np.float32)
-    narrow, wide = ({k: normal(s) for k, s in layers(width).items()} for width in (64, 256))
+    narrow, wide = standard(64), standard(256, seed=1)
     spoilt = jax.tree.map(lambda p: 7.0 * p, wide)
     for params in (wide, spoilt):
         found = mup_init(params, narrow)
@@ -136,13 +134,13 @@ def movement(width, make, prepare):
     random = np.random.default_rng(0)
     x, y = (jnp.asarray(random.normal(size=(8, n)), jnp.float32) for n in (3, 2))
 
-    def moved(key):
-        first, second = jax.random.split(key)
-        params = prepare(standard(width, first), standard(32, second))
+    def moved(params, base):
+        params = prepare(params, base)
         trained = train(make(), params, x, y, 3)
         return jnp.stack([jnp.mean((b - a) ** 2) for a, b in zip(network(params, x), network(trained, x))])
 
-    return np.sqrt(np.mean(jax.jit(jax.vmap(moved))(jax.random.split(jax.random.key(0), 4)), axis=0))
+    starts = standard(width, 0, (4,)), standard(32, 1, (4,))
+    return np.sqrt(np.mean(jax.jit(jax.vmap(moved))(*starts), axis=0))
 
 
 WIDE = {

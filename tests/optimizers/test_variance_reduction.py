@@ -29,7 +29,7 @@ def solution():
     return model.fit(X, Y).coef_[0]
 
 
-def distances(rule, passes=30, batch=4, rate=0.1):
+def distances(rule, passes=50, batch=4, rate=0.1):
     """Distance to the solution after each pass over random batches, at a constant rate."""
     data = jax.tree.map(jnp.asarray, DATA)
     tx = optax.sgd(rate)
@@ -55,7 +55,8 @@ def test_converges_linearly_to_scikit_learns_solution(name):
         make = {"svrg": lambda: svrg(DATA, 2 * N // 4), "saga": lambda: saga(N), "sag": lambda: sag(N)}
         found = distances(make[name]())
     assert found[-1] < 1e-8
-    assert np.all(found[10::10] < 0.1 * found[:-10:10])  # a factor of ten and more for ten passes
+    # A factor of ten and more for ten passes, down to the digits that scikit-learn's solution has.
+    assert np.all(found[10::10] < np.maximum(0.1 * found[:-10:10], 1e-13))
 
 
 def test_plain_stochastic_gradients_stall():
