@@ -27,6 +27,11 @@
 | `momentum.py` | `sgdw`, `normalized_weight_decay`; two momenta: `distillation_oriented_trainer` |
 | `mirror.py` | other geometries of the parameters: `mirror_descent`, `dual_weight_change` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion`, `signum`; from any convex function: `lion_k`, `scale_by_lion_k` |
+| `mup.py` | hyperparameters that hold at every width: `mup_init`, `mup_adam`, `mup_adamw`, `mup_scale` |
+| `stepsize/` | step sizes that the loss or the norm decides: `momo`, `momo_adam`, `beta_normalized_sgd`, |
+| | `normalized_spider`, `generalized_implicit_ftrl` |
+| `schedules/` | `linear_decay_schedule`, `rex_schedule`, `wsd_schedule`, `one_cycle_schedule` and others; |
+| | from the run before: `lr_range_test`, `refine_schedule` |
 | `clipping.py` | `clip_by_global_norm` |
 | `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
 | `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
@@ -38,6 +43,7 @@
 | `second_order/` | what uses them: `adahessian`, `sophia`, `sophia_g`, `oasis`, `sania`, `natural_gradient` |
 | | by the matrix itself: `saddle_free_newton`, `gradient_normalized_newton` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
+| `variance_reduction.py` | gradient rules of finite sums: `svrg`, `saga`, `sag`; `norm_test_batch_size` |
 | `training.py` | `TrainState`, `make_train_step` |
 
 Everything is an ordinary JAX or Optax object and works without the rest.
@@ -184,6 +190,7 @@ from optimizers.layers import (
     likelihood_ratio_linear,
     likelihood_ratio_noise,
     likelihood_ratio_surrogate,
+    max_w_mix,
     product_feedback_dense,
     product_feedback_init,
     randomized_dense,
@@ -197,6 +204,7 @@ from optimizers.layers import (
 )
 from optimizers.mirror import dual_weight_change, mirror_descent
 from optimizers.momentum import distillation_oriented_trainer, normalized_weight_decay, sgdw
+from optimizers.mup import mup_adam, mup_adamw, mup_init, mup_multipliers, mup_scale
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.precision import (
     LossScale,
@@ -219,6 +227,24 @@ from optimizers.riemannian import (
     sphere,
     stiefel,
 )
+from optimizers.schedules import (
+    cosine_power_schedule,
+    half_life_schedule,
+    inverse_sqrt_schedule,
+    inverse_time_schedule,
+    linear_decay_schedule,
+    lr_range_test,
+    one_cycle_momentum_schedule,
+    one_cycle_schedule,
+    record_gradient_norms,
+    refine_schedule,
+    rex_schedule,
+    schedule_from_array,
+    schedule_from_weights,
+    suggest_max_lr,
+    warm_restarts_schedule,
+    wsd_schedule,
+)
 from optimizers.second_order import (
     adahessian,
     gauss_newton_bartlett_estimator,
@@ -238,7 +264,16 @@ from optimizers.second_order import (
     thermodynamic_natural_gradient,
 )
 from optimizers.sign import lion, lion_k, scale_by_lion, scale_by_lion_k, signum
+from optimizers.stepsize import (
+    beta_normalized_sgd,
+    generalized_implicit_ftrl,
+    momo,
+    momo_adam,
+    normalized_spider,
+    scale_by_beta_normalized_gradient,
+)
 from optimizers.training import TrainState, make_train_step
+from optimizers.variance_reduction import norm_test_batch_size, sag, saga, svrg
 from optimizers.wrappers import (
     averaged_params,
     cautious,
@@ -292,6 +327,7 @@ __all__ = [
     "backprop",
     "balgrad",
     "balgrad_weights",
+    "beta_normalized_sgd",
     "block_coordinate_step",
     "bloop",
     "cagrad",
@@ -301,6 +337,7 @@ __all__ = [
     "config",
     "config_weights",
     "conflict_rate",
+    "cosine_power_schedule",
     "cr_mogm",
     "cross_gramian",
     "db_mtl",
@@ -330,6 +367,7 @@ __all__ = [
     "gauss_newton_bartlett_diagonal",
     "gauss_newton_bartlett_estimator",
     "gauss_newton_vector_product",
+    "generalized_implicit_ftrl",
     "grad_cache",
     "graddrop",
     "gradient_norm_regularization",
@@ -348,6 +386,7 @@ __all__ = [
     "guided_forward_gradient",
     "gumbel_subsample_mask",
     "gumbel_topk",
+    "half_life_schedule",
     "hessian_vector_product",
     "hutchinson_diagonal",
     "hutchinson_estimator_diag_hessian",
@@ -355,22 +394,27 @@ __all__ = [
     "ignite",
     "imtl_g",
     "imtl_g_weights",
+    "inverse_sqrt_schedule",
+    "inverse_time_schedule",
     "jacobian_descent",
     "krum",
     "krum_weights",
     "likelihood_ratio_linear",
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
+    "linear_decay_schedule",
     "lion",
     "lion_k",
     "local_perturbation",
     "looksam",
     "loss_balancer",
+    "lr_range_test",
     "m_config",
     "make_train_step",
     "mars",
     "masha1",
     "masha2",
+    "max_w_mix",
     "mean_tasks",
     "mean_teacher",
     "mgda",
@@ -380,12 +424,23 @@ __all__ = [
     "moco",
     "modo",
     "modo_weights",
+    "momo",
+    "momo_adam",
     "multi_adam",
+    "mup_adam",
+    "mup_adamw",
+    "mup_init",
+    "mup_multipliers",
+    "mup_scale",
     "nash_mtl",
     "nash_mtl_weights",
     "natural_gradient",
+    "norm_test_batch_size",
+    "normalized_spider",
     "normalized_weight_decay",
     "oasis",
+    "one_cycle_momentum_schedule",
+    "one_cycle_schedule",
     "orthograd",
     "ou_relax",
     "parameter_average",
@@ -411,11 +466,14 @@ __all__ = [
     "randomized_dense",
     "randomized_matmul",
     "randomized_matmul_variance",
+    "record_gradient_norms",
     "record_norms",
     "recorded",
+    "refine_schedule",
     "reste",
     "reste_schedule",
     "reverse_gradient",
+    "rex_schedule",
     "rgw",
     "rgw_weights",
     "riemannian_adagrad",
@@ -425,6 +483,8 @@ __all__ = [
     "robust_weight_perturbation",
     "saddle_free_direction",
     "saddle_free_newton",
+    "sag",
+    "saga",
     "sam",
     "sania",
     "scale_by_acprop",
@@ -436,6 +496,7 @@ __all__ = [
     "scale_by_adopt",
     "scale_by_amsgrad",
     "scale_by_belief",
+    "scale_by_beta_normalized_gradient",
     "scale_by_diffgrad",
     "scale_by_lion",
     "scale_by_lion_k",
@@ -444,6 +505,8 @@ __all__ = [
     "schedule_free",
     "schedule_free_adamw",
     "schedule_free_sgd",
+    "schedule_from_array",
+    "schedule_from_weights",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
@@ -457,9 +520,11 @@ __all__ = [
     "stiefel",
     "straight_through",
     "subsample_entropy_penalty",
+    "suggest_max_lr",
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",
+    "svrg",
     "target_surrogate",
     "target_surrogate_descent",
     "thermodynamic_natural_gradient",
@@ -467,6 +532,8 @@ __all__ = [
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",
+    "warm_restarts_schedule",
     "with_kahan_summation",
     "with_master_weights",
+    "wsd_schedule",
 ]

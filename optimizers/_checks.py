@@ -54,3 +54,12 @@ def check_positive_integer(function: str, name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{function}: {name} must be at least 1, got {value}")
     return int(value)
+
+
+def check_count(function: str, name: str, value: Any) -> int:
+    """Raise unless `value` is a Python (or NumPy) integer of at least 0; returns it as int."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{function}: {name} must be an integer, got {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{function}: {name} must be at least 0, got {value}")
+    return int(value)

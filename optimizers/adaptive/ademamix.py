@@ -1,6 +1,5 @@
 """AdEMAMix: Adam with a second, much slower average of the gradient; one more term in the equation of `adam.py`."""
 
-import math
 from typing import Any
 
 import jax
@@ -26,6 +25,7 @@ from optimizers._moments import (
     square,
     wide_scalar,
 )
+from optimizers.schedules.endless import half_life_schedule
 
 
 def _ademamix(
@@ -214,7 +214,8 @@ def ademamix_b3_schedule(b3: float, b_start: float, warmup_steps: int) -> optax.
     $$\beta_3(t) = \min\left(\exp\frac{\ln\beta_{start}\,\ln\beta_3}
     {(1 - t/T) \ln\beta_3 + (t/T) \ln\beta_{start}},\; \beta_3\right)$$
 
-    As in `ademamix_alpha_schedule`, t = count + 1: Optax counts updates from 0, the paper from 1.
+    As in `ademamix_alpha_schedule`, t = count + 1: Optax counts updates from 0, the paper from 1. Otherwise it is
+    `half_life_schedule`.
 
     Args:
         b3: Final decay, in (0, 1).
@@ -239,10 +240,5 @@ def ademamix_b3_schedule(b3: float, b_start: float, warmup_steps: int) -> optax.
     for name, decay in (("b3", b3), ("b_start", b_start)):
         check_range("ademamix_b3_schedule", name, decay, 0.0, 1.0, open_low=True, open_high=True)
     steps = check_positive_integer("ademamix_b3_schedule", "warmup_steps", warmup_steps)
-    log_start, log_end = math.log(b_start), math.log(b3)
-
-    def schedule(count: jax.typing.ArrayLike) -> jax.Array:
-        part = jnp.minimum((jnp.asarray(count, float) + 1) / steps, 1.0)
-        return jnp.minimum(jnp.exp(log_start * log_end / ((1 - part) * log_end + part * log_start)), b3)
-
-    return schedule
+    schedule = half_life_schedule(b_start, b3, steps)
+    return lambda count: schedule(jnp.asarray(count) + 1)

@@ -14,6 +14,7 @@ rank. Gradients have the dtypes of what they are gradients of, as those of the p
 | | `reste_schedule`, `reverse_gradient` |
 | `sampling.py` | hard samples with soft gradients: `gumbel_topk`, `gumbel_subsample_mask`, |
 | | `subsample_entropy_penalty` |
+| `mixing.py` | candidate operations of an architecture search, added up: `max_w_mix` |
 | `likelihood_ratio.py` | noise at the output of a module, and the gradient from what it did to the loss: |
 | | `likelihood_ratio_noise`, `likelihood_ratio_linear`, `likelihood_ratio_surrogate` |
 """
@@ -31,6 +32,7 @@ from optimizers.layers.likelihood_ratio import (
     likelihood_ratio_noise,
     likelihood_ratio_surrogate,
 )
+from optimizers.layers.mixing import max_w_mix
 from optimizers.layers.randomized import randomized_dense, randomized_matmul, randomized_matmul_variance
 from optimizers.layers.sampling import gumbel_subsample_mask, gumbel_topk, subsample_entropy_penalty
 from optimizers.layers.straight_through import reste, reste_schedule, reverse_gradient, straight_through
@@ -45,6 +47,7 @@ __all__ = [
     "likelihood_ratio_linear",
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
+    "max_w_mix",
     "product_feedback_dense",
     "product_feedback_init",
     "randomized_dense",
