@@ -225,8 +225,8 @@ def behind(link: Any) -> Any:
     return make
 
 
-def quantized_adam(learning_rate: optax.ScalarOrSchedule, min_size=1) -> optax.GradientTransformation:
-    return optimizers.quantize_state(optimizers.adam(learning_rate), min_size=min_size)
+def quantized_adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    return optimizers.quantize_state(optimizers.adam(learning_rate), min_size=1)
 
 
 def averaged_adam(learning_rate: optax.ScalarOrSchedule, decay=0.9) -> optax.GradientTransformation:

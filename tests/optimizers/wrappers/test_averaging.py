@@ -87,10 +87,12 @@ def test_schedule_free_equals_optax(ours, peer):
 
 
 def test_schedule_free_averages_all_iterates():
-    """x is the mean of z_1 … z_T at a constant rate, and weighed by the squared rate in a warm-up."""
+    """x is the mean of z_1 … z_T at a constant rate, weighed by the square of the largest rate so far in a warm-up."""
     rates = lambda count: 0.1 * jnp.minimum((jnp.asarray(count, float) + 1) / 10, 1.0)
+    falling = lambda count: jnp.where(count < 20, rates(count), 0.01)
+    warm = np.minimum(np.arange(1, 31) / 10, 1) ** 2
     with jax.enable_x64(True):
-        for rate, weights in ((0.1, np.ones(30)), (rates, np.minimum(np.arange(1, 31) / 10, 1) ** 2)):
+        for rate, weights in ((0.1, np.ones(30)), (rates, warm), (falling, warm)):
             tx, x = schedule_free(optax.sgd(rate), rate), jnp.array([1.0, -2.0])
             state, seen = tx.init(x), []
             for t in range(30):
