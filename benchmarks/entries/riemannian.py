@@ -11,7 +11,7 @@ FLAT = optimizers.euclidean()
 # Words: gradient, parameter and moments are read; parameter and moments are written.
 ENTRIES = [
     Entry(
-        name=f"riemannian_{name}[flat]/{tree}",
+        name=f"riemannian_{name}-flat/{tree}",
         arrays=parameters_and_gradients(tree),
         ours=update_program(ours),
         peer=Peer(f"optax.{name}", "optax", update_program(peer)),
