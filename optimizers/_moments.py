@@ -149,6 +149,40 @@ def elementwise(
     Returns:
         The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
     """
+    return tensorwise(
+        state_type,
+        moments,
+        scalars,
+        lambda g, p, old, s: advance(g, old, s),
+        lambda g, p, new, old, s: direction(g, new, old, s),
+    )
+
+
+def tensorwise(
+    state_type: Any,
+    moments: dict[str, Callable[[PyTree], PyTree]],
+    scalars: Callable[[Any, jax.Array], Scalars],
+    advance: Callable[[jax.Array, Any, Moments, Scalars], Moments],
+    direction: Callable[[jax.Array, Any, Moments, Moments, Scalars], jax.Array],
+    *,
+    needs_params: str | None = None,
+    masks: tuple[Any, ...] = (),
+) -> optax.GradientTransformationExtraArgs:
+    """A transformation of one tensor at a time: `elementwise` whose functions see the whole tensor, and its parameter.
+
+    Args:
+        state_type: As for `elementwise`.
+        moments: As for `elementwise`; a moment may have any shape, or be None where a tensor has none of that name.
+        scalars: As for `elementwise`.
+        advance: As for `elementwise`, with the parameter (None where `update` got none) behind the gradient.
+        direction: Likewise.
+        needs_params: Name of the function that `update` names where it lacks the parameters; None where it can.
+        masks: Trees of bools, prefixes of the parameters, or functions from parameters to one; None is True. What each
+            says of a tensor, 1.0 or 0.0, comes first among the tensor's scalars.
+
+    Returns:
+        The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
+    """
     names = tuple(moments)
     counters = tuple(field for field in state_type._fields if field not in moments)
 
@@ -157,38 +191,53 @@ def elementwise(
         return state_type(**zeros, **{name: start(params) for name, start in moments.items()})
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
-        del params, extra_args
+        del extra_args
+        if params is None and needs_params is not None:
+            raise ValueError(f"{needs_params}: update needs params, got None")
         counts = {name: optax.safe_increment(getattr(state, name)) for name in counters}
         step = counts["count"]
         values = scalars(state, step)
 
-        def leaf(number: int, g: Any, old: Moments) -> tuple[Any, Moments]:
+        def leaf(number: int, g: Any, p: Any, old: Moments, on: Scalars) -> tuple[Any, Moments]:
             if g is None:
                 return None, old
             g = jnp.asarray(g)
-            wide = jnp.promote_types(accumulator_dtype(g.dtype), jnp.result_type(*old))
-            v = _cast(values, wide)
+            wide = jnp.promote_types(accumulator_dtype(g.dtype), jnp.result_type(*(m for m in old if m is not None)))
+            v = (*on, *_cast(values, wide))
             g_wide = g.astype(wide)
+            p_wide = None if p is None else jnp.asarray(p).astype(wide)
 
-            def load(m: jax.Array) -> jax.Array:
-                return m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
+            def load(m: Any) -> Any:
+                return m if m is None else m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
 
             loaded = tuple(load(m) for m in old)
-            advanced = advance(g_wide, loaded, v)
             new = tuple(
-                store(m, o.dtype, step, number * len(names) + k)
-                for k, (m, o) in enumerate(zip(advanced, old, strict=True))
+                None if o is None else store(m, o.dtype, step, number * len(names) + k)
+                for k, (m, o) in enumerate(zip(advance(g_wide, p_wide, loaded, v), old, strict=True))
             )
-            return direction(g_wide, tuple(load(m) for m in new), loaded, v).astype(g.dtype), new
+            return direction(g_wide, p_wide, tuple(load(m) for m in new), loaded, v).astype(g.dtype), new
 
         treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
         olds = zip(*(treedef.flatten_up_to(getattr(state, name)) for name in names), strict=True)
-        done = [leaf(number, g, old) for number, (g, old) in enumerate(zip(leaves, olds, strict=True))]
+        given = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
+        ons = zip(*(treedef.flatten_up_to(_switches(mask, params)) for mask in masks), strict=True)
+        done = [
+            leaf(number, g, p, old, on)
+            for number, (g, p, old, on) in enumerate(
+                zip(leaves, given, olds, ons if masks else [()] * len(leaves), strict=True)
+            )
+        ]
         trees = {name: treedef.unflatten([new[k] for _, new in done]) for k, name in enumerate(names)}
         return treedef.unflatten([u for u, _ in done]), state_type(**counts, **trees)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _switches(mask: Any, params: PyTree) -> PyTree:
+    """1.0 or 0.0 for each parameter: what the mask says of it, or of a tree it is part of."""
+    mask = mask(params) if callable(mask) else True if mask is None else mask
+    return jax.tree.map(lambda on, part: jax.tree.map(lambda _: 1.0 if on else 0.0, part), mask, params)
 
 
 def _widen(tree: PyTree) -> PyTree:
