@@ -18,9 +18,14 @@
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
+| | one number more for each tensor: `stable_adamw`, `lamb`, `lars`, `fadam`, `gravity` |
+| | less memory: `adam_mini`, `adafactor`, `came` |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
-| `clipping.py` | `clip_by_global_norm` |
+| `clipping.py` | `clip_by_global_norm`, `clip_coordinatewise`; in `curvature.py`, `directional_sharpness` |
+| `decay.py` | pulls on weights: `norm_loss`, `add_norm_decay`, `add_lobster_decay`, `selective_weight_decay` |
+| `pruning.py` | `magnitude_threshold_prune`, `pruning_threshold`, `iterative_magnitude_prune` |
+| `reparametrization.py` | weights as functions of parameters: `weight_conditioning`, `weight_compander` and others |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -28,14 +33,26 @@ Everything is an ordinary JAX or Optax object and works without the rest.
 """
 
 from optimizers.adaptive import (
+    adafactor,
     adam,
+    adam_mini,
     adamax,
     adamw,
     ademamix,
     ademamix_alpha_schedule,
     ademamix_b3_schedule,
+    came,
+    fadam,
+    gravity,
+    lamb,
+    lars,
     scale_by_adam,
+    scale_by_adam_mini,
     scale_by_ademamix,
+    scale_by_came,
+    scale_by_fadam,
+    scale_by_stable_adam,
+    stable_adamw,
 )
 from optimizers.aggregation import (
     aligned_mtl,
@@ -92,7 +109,9 @@ from optimizers.aggregation import (
     upgrad,
     upgrad_weights,
 )
-from optimizers.clipping import clip_by_global_norm
+from optimizers.clipping import clip_by_global_norm, clip_coordinatewise
+from optimizers.curvature import directional_sharpness
+from optimizers.decay import add_lobster_decay, add_norm_decay, loss_sensitivity, norm_loss, selective_weight_decay
 from optimizers.gradients import (
     GradientRule,
     StatefulRule,
@@ -150,6 +169,15 @@ from optimizers.layers import (
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.pruning import iterative_magnitude_prune, magnitude_threshold_prune, pruning_threshold
+from optimizers.reparametrization import (
+    condition_number,
+    row_equilibrate,
+    weight_compander,
+    weight_compander_init,
+    weight_compander_params,
+    weight_conditioning,
+)
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
@@ -158,9 +186,13 @@ __all__ = [
     "StatefulRule",
     "TrainState",
     "accumulate",
+    "adafactor",
     "adam",
+    "adam_mini",
     "adamax",
     "adamw",
+    "add_lobster_decay",
+    "add_norm_decay",
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
@@ -175,7 +207,10 @@ __all__ = [
     "bloop",
     "cagrad",
     "cagrad_weights",
+    "came",
     "clip_by_global_norm",
+    "clip_coordinatewise",
+    "condition_number",
     "config",
     "config_weights",
     "conflict_rate",
@@ -183,6 +218,7 @@ __all__ = [
     "cross_gramian",
     "db_mtl",
     "direct_feedback",
+    "directional_sharpness",
     "dual_cone_projection_weights",
     "dualproj",
     "dualproj_weights",
@@ -190,6 +226,7 @@ __all__ = [
     "ensemble_kalman_step",
     "esam",
     "excess_mtl",
+    "fadam",
     "fairgrad",
     "fairgrad_weights",
     "famo",
@@ -206,6 +243,7 @@ __all__ = [
     "gradvac",
     "gradvac_weights",
     "gramian",
+    "gravity",
     "gsam",
     "guided_forward_gradient",
     "gumbel_subsample_mask",
@@ -213,9 +251,12 @@ __all__ = [
     "ignite",
     "imtl_g",
     "imtl_g_weights",
+    "iterative_magnitude_prune",
     "jacobian_descent",
     "krum",
     "krum_weights",
+    "lamb",
+    "lars",
     "likelihood_ratio_linear",
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
@@ -223,7 +264,9 @@ __all__ = [
     "local_perturbation",
     "looksam",
     "loss_balancer",
+    "loss_sensitivity",
     "m_config",
+    "magnitude_threshold_prune",
     "make_train_step",
     "mean_tasks",
     "mean_teacher",
@@ -234,6 +277,7 @@ __all__ = [
     "modo_weights",
     "nash_mtl",
     "nash_mtl_weights",
+    "norm_loss",
     "normalized_weight_decay",
     "pareto_guided",
     "pareto_guided_weights",
@@ -247,6 +291,7 @@ __all__ = [
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
+    "pruning_threshold",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -257,16 +302,23 @@ __all__ = [
     "rgw",
     "rgw_weights",
     "robust_weight_perturbation",
+    "row_equilibrate",
     "sam",
     "scale_by_adam",
+    "scale_by_adam_mini",
     "scale_by_ademamix",
+    "scale_by_came",
+    "scale_by_fadam",
     "scale_by_lion",
+    "scale_by_stable_adam",
     "sdmgrad",
     "sdmgrad_weights",
+    "selective_weight_decay",
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
     "spsa",
+    "stable_adamw",
     "straight_through",
     "subsample_entropy_penalty",
     "sum_tasks",
@@ -275,4 +327,8 @@ __all__ = [
     "trimmed_mean",
     "upgrad",
     "upgrad_weights",
+    "weight_compander",
+    "weight_compander_init",
+    "weight_compander_params",
+    "weight_conditioning",
 ]

@@ -79,6 +79,11 @@ def wide_scalar(value: Any) -> Any:
     return value.astype(accumulator_dtype(value.dtype))
 
 
+def at_count(value: Any, state: Any) -> Any:
+    """A hyperparameter for arithmetic, where it is a schedule its value at the number of updates already made."""
+    return wide_scalar(value(state.count) if callable(value) else value)
+
+
 def square(g: jax.Array) -> jax.Array:
     """The squared absolute value of each element."""
     return jnp.real(g) ** 2 + jnp.imag(g) ** 2 if jnp.iscomplexobj(g) else g * g
@@ -202,7 +207,7 @@ def tensorwise(
             if g is None:
                 return None, old
             g = jnp.asarray(g)
-            wide = jnp.promote_types(accumulator_dtype(g.dtype), jnp.result_type(*(m for m in old if m is not None)))
+            wide = jnp.result_type(accumulator_dtype(g.dtype), *(m for m in old if m is not None))
             v = (*on, *_cast(values, wide))
             g_wide = g.astype(wide)
             p_wide = None if p is None else jnp.asarray(p).astype(wide)
@@ -219,22 +224,20 @@ def tensorwise(
 
         treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
-        olds = zip(*(treedef.flatten_up_to(getattr(state, name)) for name in names), strict=True)
+
+        def together(trees: Any) -> Any:
+            return list(zip(*map(treedef.flatten_up_to, trees), strict=True)) or [()] * len(leaves)
+
         given = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
-        ons = zip(*(treedef.flatten_up_to(_switches(mask, params)) for mask in masks), strict=True)
-        done = [
-            leaf(number, g, p, old, on)
-            for number, (g, p, old, on) in enumerate(
-                zip(leaves, given, olds, ons if masks else [()] * len(leaves), strict=True)
-            )
-        ]
+        olds, ons = together(getattr(state, name) for name in names), together(switches(m, params) for m in masks)
+        done = [leaf(k, *each) for k, each in enumerate(zip(leaves, given, olds, ons, strict=True))]
         trees = {name: treedef.unflatten([new[k] for _, new in done]) for k, name in enumerate(names)}
         return treedef.unflatten([u for u, _ in done]), state_type(**counts, **trees)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _switches(mask: Any, params: PyTree) -> PyTree:
+def switches(mask: Any, params: PyTree) -> PyTree:
     """1.0 or 0.0 for each parameter: what the mask says of it, or of a tree it is part of."""
     mask = mask(params) if callable(mask) else True if mask is None else mask
     return jax.tree.map(lambda on, part: jax.tree.map(lambda _: 1.0 if on else 0.0, part), mask, params)

@@ -7,15 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from optimizers._moments import TINY, average, real_dtype, square, wide_scalar, zeros_for
+from optimizers._moments import TINY, average, real_dtype, square, zeros_for
 from optimizers._trees import PyTree, accumulator_dtype
 
 Axes = tuple[int, int]
-
-
-def at_count(value: Any, state: Any) -> Any:
-    """A number, or a schedule's number at the updates already made."""
-    return wide_scalar(value(state.count) if callable(value) else value)
 
 
 def unfused(x: jax.Array) -> jax.Array:

@@ -120,9 +120,9 @@ def scale_by_adam_mini(
         >>> import jax.numpy as jnp
         >>> tx, gradient = scale_by_adam_mini(), jnp.array([[3.0, 1.0], [4.0, 1.0]])
         >>> update, state = tx.update(gradient, tx.init(gradient))
-        >>> print(update.round(4))  # columns over the roots of 12.5 and of 1
-        [[0.8485 1.    ]
-         [1.1314 1.    ]]
+        >>> print(update.round(2))  # columns over the roots of 12.5 and of 1
+        [[0.85 1.  ]
+         [1.13 1.  ]]
 
     Source:
         Y. Zhang, C. Chen, Z. Li, T. Ding, C. Wu, D. P. Kingma, Y. Ye, Z.-Q. Luo, R. Sun, "Adam-mini: Use Fewer Learning
@@ -176,7 +176,7 @@ def adam_mini(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.2f}")
-        1.07
+        0.76
 
     Source:
         Y. Zhang, C. Chen, Z. Li, T. Ding, C. Wu, D. P. Kingma, Y. Ye, Z.-Q. Luo, R. Sun, "Adam-mini: Use Fewer Learning

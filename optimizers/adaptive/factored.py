@@ -9,6 +9,7 @@ Adafactor moves by u, in units of the parameter's own size. CAME averages u over
 root of a second such matrix: how far the u of a step are from their average. Tensors without two axes keep all of V.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from optimizers._moments import (
     MU_DTYPES,
     Moments,
     Scalars,
+    at_count,
     average,
     check_decays,
     check_descent,
@@ -34,7 +36,6 @@ from optimizers._trees import PyTree
 from optimizers.adaptive._statistics import (
     Axes,
     Factored,
-    at_count,
     factored_average,
     factored_moment,
     over_root,
@@ -160,8 +161,8 @@ def adafactor(
         moved = scaled(g, p, Factored(*new[:3]), s) if momentum is None else new[3]
         return -moved if weight_decay_rate is None else -(moved + s[0] * s[2] * p)
 
-    nothing = lambda params: jax.tree.map(lambda _: None, params)
-    moments = {**factored_moment("v", two_largest), "mu": nothing if momentum is None else first_moment(dtype)}
+    averages = first_moment(dtype) if momentum is not None else partial(jax.tree.map, lambda _: None)
+    moments = {**factored_moment("v", two_largest), "mu": averages}
     masks = (weight_decay_mask,)
     return tensorwise(AdafactorState, moments, scalars, advance, direction, needs_params="adafactor", masks=masks)
 
@@ -312,7 +313,7 @@ def came(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.2f}")
-        7.00
+        6.52
 
     Source:
         Y. Luo, X. Ren, Z. Zheng, Z. Jiang, X. Jiang, Y. You, "CAME: Confidence-guided Adaptive Memory Efficient

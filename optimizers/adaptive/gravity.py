@@ -57,8 +57,8 @@ def gravity(
     V_t = \hat\beta_t V_{t-1} + (1 - \hat\beta_t)\, \zeta_t, \quad \hat\beta_t = \frac{\beta t + 1}{t + 2}, \qquad
     \theta_{t+1} = \theta_t - \eta_t V_t$$
 
-    for t = 0, 1, 2, …, with the maximum over the tensor and $V_{-1} \sim N(0, (\alpha / \eta_0)^2)$: the first steps are
-    a random walk of length alpha. The damping compares g with the *reciprocal* of the largest gradient, so the units of
+    for t = 0, 1, 2, …, with the maximum over the tensor and $V_{-1} \sim N(0, (\alpha / \eta_0)^2)$, so that the first
+    steps are about alpha long. The damping compares g with the *reciprocal* of the largest gradient, so the units of
     the loss matter; gradients far above 1 are all but ignored.
 
     Args:

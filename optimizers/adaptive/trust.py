@@ -7,8 +7,8 @@ One equation. With a direction u of the tensor's new moments and its decay λ θ
 where StableAdamW divides by how far the gradient is from what its second moment expects, and LAMB multiplies by the
 norm of the weights over that of the direction. LARS takes the ratio of weights and gradient, before the momentum.
 
-A norm has to read all of its tensor before the first element can move. Where it is the norm of the direction, the
-compiler keeps the direction of one tensor at a time; no other temporary is needed.
+A norm has to read all of its tensor before the first element can move. What it is the norm of is computed once and kept
+in one temporary of the tensor's size; in a train step that is where the gradient was, which nobody reads any more.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from optimizers._moments import (
     TINY,
     Moments,
     Scalars,
+    at_count,
     average,
     bias_correction,
     check_decays,
@@ -40,13 +41,21 @@ from optimizers._moments import (
     wide_scalar,
 )
 from optimizers._trees import PyTree
-from optimizers.adaptive._statistics import at_count, mean, norm
+from optimizers.adaptive._statistics import mean, norm
 
 Ratio = Callable[[jax.Array, jax.Array, Moments, jax.Array, Scalars], jax.Array]
 
 
 def _scaled_adam(
-    function: str, b1: Any, b2: Any, eps: Any, eps_root: Any, types: tuple[Any, Any], decay: Any, mask: Any, ratio: Ratio
+    function: str,
+    b1: Any,
+    b2: Any,
+    eps: Any,
+    eps_root: Any,
+    types: tuple[Any, Any],
+    decay: Any,
+    mask: Any,
+    ratio: Ratio,
 ) -> optax.GradientTransformationExtraArgs:
     check_decays(function, eps, eps_root, b1=b1, b2=b2)
     mu_dtype = check_moment_dtype(function, "mu_dtype", types[0], MU_DTYPES)
@@ -127,7 +136,7 @@ def scale_by_stable_adam(
         >>> _, state = tx.update(quiet, tx.init(quiet))
         >>> update, _ = tx.update(100 * quiet, state)  # Adam's would be [ 0.75 -0.75]
         >>> print(update.round(3))
-        [ 0.532 -0.532]
+        [ 0.531 -0.531]
 
     Source:
         M. Wortsman, T. Dettmers, L. Zettlemoyer, A. Morcos, A. Farhadi, L. Schmidt, "Stable and low-precision training
@@ -180,7 +189,7 @@ def stable_adamw(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.2f}")
-        1.03
+        1.02
 
     Source:
         M. Wortsman, T. Dettmers, L. Zettlemoyer, A. Morcos, A. Farhadi, L. Schmidt, "Stable and low-precision training
@@ -188,9 +197,7 @@ def stable_adamw(
     """
     check_descent("stable_adamw", learning_rate, weight_decay)
     types = mu_dtype, nu_dtype
-    return descend(
-        _scaled_adam("stable_adamw", b1, b2, eps, 0.0, types, weight_decay, mask, _surprise), learning_rate
-    )
+    return descend(_scaled_adam("stable_adamw", b1, b2, eps, 0.0, types, weight_decay, mask, _surprise), learning_rate)
 
 
 def _trust(weights: jax.Array, step: jax.Array, coefficient: Any = 1.0, eps: Any = 0.0) -> jax.Array:
@@ -218,8 +225,7 @@ def lamb(
     \theta_t = \theta_{t-1} - \eta_t \frac{\lVert\theta_{t-1}\rVert_2}{\lVert u_t \rVert_2}\, u_t$$
 
     with moments of `scale_by_adam`, and a ratio of 1 where one of the norms is 0. As in Optax, whose trajectories these
-    are, the norm of the weights is not cut off (the paper's φ is the identity). Optax keeps two copies of the tree
-    for it; here it is one tensor.
+    are, the norm of the weights is not cut off (the paper's φ is the identity).
 
     Args:
         learning_rate: Step size relative to the norm, at least 0: a number, a traced scalar or an Optax schedule.
@@ -285,7 +291,7 @@ def lars(
     \theta_t = \theta_{t-1} + m_t$$
 
     (`nesterov`: the step plus $\mu m_t$ in place of $m_t$.) The learning rate is inside the momentum, and the ratio is
-    1 where one of the norms is 0: these are Optax's trajectories, in one temporary of one tensor.
+    1 where one of the norms is 0: these are Optax's trajectories.
 
     Args:
         learning_rate: Step size, at least 0: a number, a traced scalar or an Optax schedule.
