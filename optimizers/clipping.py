@@ -81,7 +81,7 @@ def _largest_magnitude(leaves: list[jax.Array], count: jax.Array) -> jax.Array:
     """The magnitude that `count` of all elements reach, exactly: the bits of it are found one by one, from the first.
 
     Floats of one sign are ordered as their bits are. A pass over the elements counts how many are as large as the bits
-    so far with the next one set; nothing is sorted, copied or gathered.
+    so far with the next one set; nothing is sorted or gathered.
     """
     kind = jnp.result_type(jnp.float32, *(real_dtype(accumulator_dtype(x.dtype)) for x in leaves))
     bits = jnp.uint64 if kind == jnp.float64 else jnp.uint32
@@ -90,7 +90,7 @@ def _largest_magnitude(leaves: list[jax.Array], count: jax.Array) -> jax.Array:
     def settle(step: jax.Array, found: jax.Array) -> jax.Array:
         tried = found | (jnp.ones((), bits) << (width - 2 - step).astype(bits))
         bound = lax.bitcast_convert_type(tried, kind)
-        reached = sum(jnp.sum(~(jnp.abs(x).astype(kind) < bound), dtype=jnp.int32) for x in leaves)
+        reached = sum(jnp.sum(~(jnp.abs(x).astype(kind) < bound), dtype=jnp.int32) for x in leaves)  # NaN reaches all
         return jnp.where(reached >= count, tried, found)
 
     return lax.bitcast_convert_type(lax.fori_loop(0, width - 1, settle, jnp.zeros((), bits)), kind)

@@ -97,7 +97,7 @@ def norm_loss(params: PyTree, weight: jax.typing.ArrayLike = 1e-2, *, axis: int 
 
     chosen = switches(_matrices if mask is None else mask, params)
     terms = jax.tree.leaves(jax.tree.map(leaf, params, chosen))
-    return weight * sum(terms, start=jnp.zeros((), jnp.float32))
+    return jnp.asarray(weight * sum(terms, start=jnp.zeros((), jnp.float32)))
 
 
 def add_norm_decay(

@@ -5,6 +5,7 @@ through it, and the optimizer sees the parameters.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,8 @@ def _transform(
 ) -> PyTree:
     """`leaf(w, *settings)` of the leaves that the predicate chooses, by default those of two axes or more."""
     chosen = jax.tree.map(lambda w: jnp.ndim(w) > 1, params) if predicate is None else mask_by_path(predicate, params)
-    full = [
-        each if jax.tree.structure(each) == jax.tree.structure(params) else jax.tree.map(lambda _, x=each: x, params)
-        for each in settings
-    ]
+    alike: Any = jax.tree.structure(params)  # opaque to the type checker
+    full = [x if jax.tree.structure(x) == alike else jax.tree.map(lambda _, x=x: x, params) for x in settings]
     return jax.tree.map(lambda w, on, *values: leaf(w, *values) if on else w, params, chosen, *full)
 
 
@@ -122,6 +121,15 @@ def condition_number(w: jax.Array, *, axis: int = -1) -> jax.Array:
     return values[0] / values[-1]
 
 
+def _check_scales(function: str, a: jax.typing.ArrayLike, b: jax.typing.ArrayLike) -> None:
+    for name, value in (("a", a), ("b", b)):
+        check_range(function, name, value, 0.0, open_low=True)
+
+
+def _compand(v: jax.Array, a: jax.typing.ArrayLike, b: jax.typing.ArrayLike) -> jax.Array:
+    return jnp.asarray(a * jnp.arctan(wide(v) / b)).astype(v.dtype)
+
+
 def weight_compander(v: jax.Array, *, a: jax.typing.ArrayLike, b: jax.typing.ArrayLike) -> jax.Array:
     r"""Bound weights and push them off zero: an odd function, steep at zero, that saturates.
 
@@ -150,9 +158,8 @@ def weight_compander(v: jax.Array, *, a: jax.typing.ArrayLike, b: jax.typing.Arr
     Source:
         R. Cakaj, J. Mehnert, B. Yang, "Weight Compander: A Simple Weight Reparameterization for Regularization", 2023.
     """
-    for name, value in (("a", a), ("b", b)):
-        check_range("weight_compander", name, value, 0.0, open_low=True)
-    return (a * jnp.arctan(wide(v) / b)).astype(v.dtype)
+    _check_scales("weight_compander", a, b)
+    return _compand(v, a, b)
 
 
 def weight_compander_init(w: jax.Array, *, a: jax.typing.ArrayLike, b: jax.typing.ArrayLike) -> jax.Array:
@@ -180,8 +187,7 @@ def weight_compander_init(w: jax.Array, *, a: jax.typing.ArrayLike, b: jax.typin
     Source:
         R. Cakaj, J. Mehnert, B. Yang, "Weight Compander: A Simple Weight Reparameterization for Regularization", 2023.
     """
-    for name, value in (("a", a), ("b", b)):
-        check_range("weight_compander_init", name, value, 0.0, open_low=True)
+    _check_scales("weight_compander_init", a, b)
     angle = wide(w) / a
     inside = jnp.abs(angle) < jnp.pi / 2
     return jnp.where(inside, b * jnp.tan(jnp.where(inside, angle, 0.0)), jnp.nan).astype(w.dtype)
@@ -215,4 +221,7 @@ def weight_compander_params(
     Source:
         R. Cakaj, J. Mehnert, B. Yang, "Weight Compander: A Simple Weight Reparameterization for Regularization", 2023.
     """
-    return _transform(lambda v, a, b: weight_compander(v, a=a, b=b), params, predicate, a, b)
+    for name, values in (("a", a), ("b", b)):
+        for value in jax.tree.leaves(values):
+            check_range("weight_compander_params", name, value, 0.0, open_low=True)
+    return _transform(_compand, params, predicate, a, b)

@@ -41,9 +41,9 @@ def root_mean_square(x: jax.Array) -> jax.Array:
 class Factored(NamedTuple):
     """Averages of squares: of the rows and of the columns of a tensor, or of its elements; the others are None."""
 
-    row: jax.Array | None
-    col: jax.Array | None
-    whole: jax.Array | None
+    row: Any
+    col: Any
+    whole: Any
 
 
 def squares(x: jax.Array, axes: Axes | None) -> Factored:

@@ -75,7 +75,7 @@ def adafactor(
     multiply_by_parameter_scale: bool = True,
     clipping_threshold: jax.typing.ArrayLike | None = 1.0,
     momentum: jax.typing.ArrayLike | None = None,
-    dtype_momentum: Any = jnp.float32,
+    dtype_momentum: Any = None,
     weight_decay_rate: optax.ScalarOrSchedule | None = None,
     eps: jax.typing.ArrayLike = 1e-30,
     factored: bool = True,
@@ -101,7 +101,7 @@ def adafactor(
         multiply_by_parameter_scale: Whether steps are relative to the RMS of the parameter.
         clipping_threshold: Largest RMS d of u, positive; None means no bound.
         momentum: Decay of an average of the steps, in [0, 1); None (no average) saves its memory.
-        dtype_momentum: dtype of that average.
+        dtype_momentum: dtype of that average; None means float32, or the parameters' dtype where that is wider.
         weight_decay_rate: Decay per step, not multiplied by the learning rate, at least 0: a number, a traced scalar or
             a schedule; None means none.
         eps: Added to squares, at least 0.
@@ -209,13 +209,13 @@ def _came(
         mu = average(b1, 1 - b1, old[0], u)
         if axes is None:
             return mu, *nu, None, None
-        instability = Factored(*old[4:], None)
+        instability = Factored(old[4], old[5], None)
         apart = squares(unfused(u - mu), axes)
         return mu, *nu, *factored_average(b3, 1 - b3, instability, apart, eps_instability)[:2]
 
     def direction(g: jax.Array, p: Any, new: Moments, old: Moments, s: Scalars) -> jax.Array:
         axes = _last_two(g.shape)
-        return new[0] if axes is None else over_root(new[0], Factored(*new[4:], None), axes)
+        return new[0] if axes is None else over_root(new[0], Factored(new[4], new[5], None), axes)
 
     instability = factored_moment("instability", _last_two)
     del instability["instability"]

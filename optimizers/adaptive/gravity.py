@@ -33,6 +33,7 @@ def _velocity(key: jax.Array | int, deviation: Any) -> Any:
     """Normal numbers of that standard deviation, of which a masked or absent leaf takes none."""
 
     def start(params: PyTree) -> PyTree:
+        treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(zeros_for(params))
         keys = [jax.random.fold_in(typed_key(key), number) for number in range(len(leaves))]
         drawn = [

@@ -201,6 +201,8 @@ def check_extra_arguments_are_accepted(case: Transformation) -> None:
     params, grads = parameters(), parameters(seed=1)
     tx = optax.chain(case.make())
     extra = {"value": jnp.float32(1.0), "grad": grads, "value_fn": lambda p: 0.0, "obj_fn": None, "unheard_of": 1}
+    if case.extra is not None:  # what it does need, it gets from the case
+        extra = {name: value for name, value in extra.items() if name not in case.extra(params)}
     state = tx.init(params)
     same(tx.update(grads, state, params, **extra)[0], tx.update(grads, state, params)[0], "extra arguments matter")
 
@@ -250,6 +252,7 @@ def check_inject_hyperparams(case: Transformation) -> None:
     static = tuple(name for name in inspect.signature(case.function).parameters if name not in values)
     other = {name: value for name, value in case.arguments.items() if name not in values}
     tx, plain = optax.inject_hyperparams(case.function, static_args=static)(**other, **values), case.make(**values)
+    tx = tx if case.extra is None else given(tx, case.extra)
     state = tx.init(params)
     assert set(state.hyperparams) == set(values), f"injected {sorted(state.hyperparams)}"
     update = jax.jit(tx.update)

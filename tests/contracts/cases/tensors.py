@@ -8,17 +8,18 @@ import numpy as np
 from contracts.cases.transformations import ADAM, alias
 from contracts.common import Fault, call
 from contracts.function_checks import Function
-from contracts.optimizer_checks import Transformation, parameters
+from contracts.optimizer_checks import Transformation
 
 import optimizers
 
 
-def given_gradient(params: Any) -> dict[str, Any]:
-    """The gradient that the checks give as `grad` where they give one."""
-    gradient = parameters(seed=1)
-    if jax.tree.structure(params) == jax.tree.structure(gradient):
-        return {"grad": gradient}
-    return {"grad": jax.tree.map(lambda x: 0.1 + x, params)}
+def gradient(params: Any) -> dict[str, Any]:
+    """A gradient of the loss, so small that weights decay."""
+    return {"grad": jax.tree.map(lambda x: 0.2 * x, params)}
+
+
+def matrices(params: Any) -> Any:
+    return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
 def only(settings: dict[str, Any], *names: str, **changes: Any) -> dict[str, Any]:
@@ -99,7 +100,7 @@ TRANSFORMATIONS = [
         function=optimizers.lars,
         switches={
             "nesterov": True,
-            "weight_decay_mask": {"kernel": True, "bias": False, "scale": False},
+            "weight_decay_mask": matrices,
             "trust_ratio_mask": None,
         },
         **alias(
@@ -152,11 +153,15 @@ TRANSFORMATIONS = [
         statistics=4,
     ),
     Transformation(
-        **{**ADAFACTOR, "name": "adafactor[momentum]"},
+        **{
+            **ADAFACTOR,
+            "name": "adafactor[momentum]",
+            "arguments": {**ADAFACTOR["arguments"], "momentum": 0.8},
+        },
         hyperparameters={"momentum": 0.8},
         refused={"momentum": (-0.1, 1.0)},
         dtypes=("dtype_momentum",),
-        switches={"weight_decay_mask": {"kernel": True, "bias": False, "scale": False}},
+        switches={"weight_decay_mask": matrices},
         elsewhere=(
             "decay_rate",
             "clipping_threshold",
@@ -177,6 +182,7 @@ TRANSFORMATIONS = [
             hyperparameters={name: value},
             refused={name: (-1.0,)},
             elsewhere=(other,),
+            elementwise=name == "threshold",
             faults=(Fault({other: 0.5}, ValueError),),
         )
         for name, value, other in (("threshold", 0.5, "top_fraction"), ("top_fraction", 0.4, "threshold"))
@@ -185,7 +191,7 @@ TRANSFORMATIONS = [
     Transformation(
         name="add_lobster_decay",
         function=optimizers.add_lobster_decay,
-        extra=given_gradient,
+        extra=gradient,
         **DECAY,
     ),
     Transformation(
