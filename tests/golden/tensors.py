@@ -63,7 +63,7 @@ def main() -> None:
 
     def set_velocity(optimizer, params):
         for group in optimizer.param_groups:
-            for name, x in params.items():
+            for x in params.values():
                 x.grad = torch.zeros_like(x)
             optimizer.init_group(group)
         for name, x in params.items():
