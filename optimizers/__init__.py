@@ -32,7 +32,6 @@
 | | `normalized_spider`, `generalized_implicit_ftrl` |
 | `schedules/` | `linear_decay_schedule`, `rex_schedule`, `wsd_schedule`, `one_cycle_schedule` and others; |
 | | from the run before: `lr_range_test`, `refine_schedule` |
-| `clipping.py` | `clip_by_global_norm` |
 | `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
 | `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
 | `compression.py` | saddle points by compressed messages: `masha1`, `masha2`, `rand_k`, `top_k` |
@@ -42,6 +41,12 @@
 | `curvature.py` | products: `hessian_vector_product`, `hutchinson_diagonal`; `GaussNewton` for the train step |
 | `second_order/` | what uses them: `adahessian`, `sophia`, `sophia_g`, `oasis`, `sania`, `natural_gradient` |
 | | by the matrix itself: `saddle_free_newton`, `gradient_normalized_newton` |
+| | one number more for each tensor: `stable_adamw`, `lamb`, `lars`, `fadam`, `gravity` |
+| | less memory: `adam_mini`, `adafactor`, `came` |
+| `clipping.py` | `clip_by_global_norm`, `clip_coordinatewise`; in `curvature.py`, `directional_sharpness` |
+| `decay.py` | pulls on weights: `norm_loss`, `add_norm_decay`, `add_lobster_decay`, `selective_weight_decay` |
+| `pruning.py` | `magnitude_threshold_prune`, `pruning_threshold`, `iterative_magnitude_prune` |
+| `reparametrization.py` | weights as functions of parameters: `weight_conditioning`, `weight_compander` and others |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `variance_reduction.py` | gradient rules of finite sums: `svrg`, `saga`, `sag`; `norm_test_batch_size` |
 | `training.py` | `TrainState`, `make_train_step` |
@@ -52,7 +57,9 @@ Everything is an ordinary JAX or Optax object and works without the rest.
 from optimizers.adaptive import (
     acprop,
     adabelief,
+    adafactor,
     adam,
+    adam_mini,
     adamax,
     adamnc,
     adamomentum,
@@ -63,18 +70,28 @@ from optimizers.adaptive import (
     ademamix_b3_schedule,
     adopt,
     amsgrad,
+    came,
     diffgrad,
+    fadam,
+    gravity,
+    lamb,
+    lars,
     multi_adam,
     scale_by_acprop,
     scale_by_adam,
+    scale_by_adam_mini,
     scale_by_adamomentum,
     scale_by_adan,
     scale_by_ademamix,
     scale_by_adopt,
     scale_by_amsgrad,
     scale_by_belief,
+    scale_by_came,
     scale_by_diffgrad,
+    scale_by_fadam,
     scale_by_multi_adam,
+    scale_by_stable_adam,
+    stable_adamw,
 )
 from optimizers.aggregation import (
     aligned_mtl,
@@ -131,11 +148,12 @@ from optimizers.aggregation import (
     upgrad,
     upgrad_weights,
 )
-from optimizers.clipping import clip_by_global_norm
+from optimizers.clipping import clip_by_global_norm, clip_coordinatewise
 from optimizers.compression import MashaMethod, MashaState, masha1, masha2, rand_k, top_k
 from optimizers.coordinate_descent import block_coordinate_step, greedy_block_descent, greedy_block_scores
 from optimizers.curvature import (
     GaussNewton,
+    directional_sharpness,
     gauss_newton_bartlett_diagonal,
     gauss_newton_vector_product,
     hessian_vector_product,
@@ -143,6 +161,7 @@ from optimizers.curvature import (
     hutchinson_trace,
     rademacher_like,
 )
+from optimizers.decay import add_lobster_decay, add_norm_decay, loss_sensitivity, norm_loss, selective_weight_decay
 from optimizers.fractional import fractional_coordinate_descent
 from optimizers.gradients import (
     GradientRule,
@@ -214,6 +233,15 @@ from optimizers.precision import (
     mixed_precision,
     with_kahan_summation,
     with_master_weights,
+)
+from optimizers.pruning import iterative_magnitude_prune, magnitude_threshold_prune, pruning_threshold
+from optimizers.reparametrization import (
+    condition_number,
+    row_equilibrate,
+    weight_compander,
+    weight_compander_init,
+    weight_compander_params,
+    weight_conditioning,
 )
 from optimizers.riemannian import (
     Manifold,
@@ -305,13 +333,17 @@ __all__ = [
     "accumulate",
     "acprop",
     "adabelief",
+    "adafactor",
     "adahessian",
     "adam",
+    "adam_mini",
     "adamax",
     "adamnc",
     "adamomentum",
     "adamw",
     "adan",
+    "add_lobster_decay",
+    "add_norm_decay",
     "ademamix",
     "ademamix_alpha_schedule",
     "ademamix_b3_schedule",
@@ -332,8 +364,11 @@ __all__ = [
     "bloop",
     "cagrad",
     "cagrad_weights",
+    "came",
     "cautious",
     "clip_by_global_norm",
+    "clip_coordinatewise",
+    "condition_number",
     "config",
     "config_weights",
     "conflict_rate",
@@ -343,6 +378,7 @@ __all__ = [
     "db_mtl",
     "diffgrad",
     "direct_feedback",
+    "directional_sharpness",
     "distillation_oriented_trainer",
     "dual_cone_projection_weights",
     "dual_weight_change",
@@ -354,6 +390,7 @@ __all__ = [
     "esam",
     "euclidean",
     "excess_mtl",
+    "fadam",
     "fairgrad",
     "fairgrad_weights",
     "famo",
@@ -378,6 +415,7 @@ __all__ = [
     "gradvac_weights",
     "gramian",
     "grams",
+    "gravity",
     "greedy_block_descent",
     "greedy_block_scores",
     "grokfast_ema",
@@ -396,9 +434,12 @@ __all__ = [
     "imtl_g_weights",
     "inverse_sqrt_schedule",
     "inverse_time_schedule",
+    "iterative_magnitude_prune",
     "jacobian_descent",
     "krum",
     "krum_weights",
+    "lamb",
+    "lars",
     "likelihood_ratio_linear",
     "likelihood_ratio_noise",
     "likelihood_ratio_surrogate",
@@ -408,8 +449,10 @@ __all__ = [
     "local_perturbation",
     "looksam",
     "loss_balancer",
+    "loss_sensitivity",
     "lr_range_test",
     "m_config",
+    "magnitude_threshold_prune",
     "make_train_step",
     "mars",
     "masha1",
@@ -435,6 +478,7 @@ __all__ = [
     "nash_mtl",
     "nash_mtl_weights",
     "natural_gradient",
+    "norm_loss",
     "norm_test_batch_size",
     "normalized_spider",
     "normalized_weight_decay",
@@ -459,6 +503,7 @@ __all__ = [
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
+    "pruning_threshold",
     "quantize_state",
     "rademacher_like",
     "rand_k",
@@ -481,6 +526,7 @@ __all__ = [
     "riemannian_amsgrad",
     "riemannian_sgd",
     "robust_weight_perturbation",
+    "row_equilibrate",
     "saddle_free_direction",
     "saddle_free_newton",
     "sag",
@@ -490,6 +536,7 @@ __all__ = [
     "scale_by_acprop",
     "scale_by_adahessian",
     "scale_by_adam",
+    "scale_by_adam_mini",
     "scale_by_adamomentum",
     "scale_by_adan",
     "scale_by_ademamix",
@@ -497,11 +544,14 @@ __all__ = [
     "scale_by_amsgrad",
     "scale_by_belief",
     "scale_by_beta_normalized_gradient",
+    "scale_by_came",
     "scale_by_diffgrad",
+    "scale_by_fadam",
     "scale_by_lion",
     "scale_by_lion_k",
     "scale_by_multi_adam",
     "scale_by_sophia",
+    "scale_by_stable_adam",
     "schedule_free",
     "schedule_free_adamw",
     "schedule_free_sgd",
@@ -509,6 +559,7 @@ __all__ = [
     "schedule_from_weights",
     "sdmgrad",
     "sdmgrad_weights",
+    "selective_weight_decay",
     "sgdw",
     "shared_only",
     "signum",
@@ -517,6 +568,7 @@ __all__ = [
     "sophia_g",
     "sphere",
     "spsa",
+    "stable_adamw",
     "stiefel",
     "straight_through",
     "subsample_entropy_penalty",
@@ -533,6 +585,10 @@ __all__ = [
     "upgrad",
     "upgrad_weights",
     "warm_restarts_schedule",
+    "weight_compander",
+    "weight_compander_init",
+    "weight_compander_params",
+    "weight_conditioning",
     "with_kahan_summation",
     "with_master_weights",
     "wsd_schedule",

@@ -84,6 +84,11 @@ def wide_scalar(value: Any) -> Any:
     return value.astype(accumulator_dtype(value.dtype))
 
 
+def at_count(value: Any, state: Any) -> Any:
+    """A hyperparameter for arithmetic, where it is a schedule its value at the number of updates already made."""
+    return wide_scalar(value(state.count) if callable(value) else value)
+
+
 def square(g: jax.Array) -> jax.Array:
     """The squared absolute value of each element."""
     return jnp.real(g) ** 2 + jnp.imag(g) ** 2 if jnp.iscomplexobj(g) else g * g
@@ -148,10 +153,8 @@ def elementwise(
     state_type: Any,
     moments: dict[str, Callable[[PyTree], PyTree]],
     scalars: Callable[[Any, jax.Array], Scalars],
-    advance: Callable[..., Advanced],
-    direction: Callable[..., jax.Array],
-    *,
-    reads_params: bool = False,
+    advance: Callable[[jax.Array, Moments, Scalars], Advanced],
+    direction: Callable[[jax.Array, Moments, Moments, Scalars], jax.Array],
 ) -> optax.GradientTransformationExtraArgs:
     """A transformation that treats every element alike.
 
@@ -164,8 +167,40 @@ def elementwise(
             may be a function to it from the new moments before it, as they are stored.
         direction: From the gradient, the new moments as stored, the old moments and the scalars to the update. A
             direction that reads the old moments costs a copy of them.
-        reads_params: Whether both take the parameter, in float32 or wider, as one more argument: the leaf of whatever
-            tree the update gets as `params`.
+
+    Returns:
+        The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
+    """
+    return tensorwise(
+        state_type,
+        moments,
+        scalars,
+        lambda g, p, old, s: advance(g, old, s),
+        lambda g, p, new, old, s: direction(g, new, old, s),
+    )
+
+
+def tensorwise(
+    state_type: Any,
+    moments: dict[str, Callable[[PyTree], PyTree]],
+    scalars: Callable[[Any, jax.Array], Scalars],
+    advance: Callable[[jax.Array, Any, Moments, Scalars], Advanced],
+    direction: Callable[[jax.Array, Any, Moments, Moments, Scalars], jax.Array],
+    *,
+    needs_params: str | None = None,
+    masks: tuple[Any, ...] = (),
+) -> optax.GradientTransformationExtraArgs:
+    """A transformation of one tensor at a time: `elementwise` whose functions see the whole tensor, and its parameter.
+
+    Args:
+        state_type: As for `elementwise`.
+        moments: As for `elementwise`; a moment may have any shape, or be None where a tensor has none of that name.
+        scalars: As for `elementwise`.
+        advance: As for `elementwise`, with the parameter (None where `update` got none) behind the gradient.
+        direction: Likewise.
+        needs_params: Name of the function that `update` names where it lacks the parameters; None where it can.
+        masks: Trees of bools, prefixes of the parameters, or functions from parameters to one; None is True. What each
+            says of a tensor, 1.0 or 0.0, comes first among the tensor's scalars.
 
     Returns:
         The transformation; arithmetic in float32 or wider, updates in the dtype of the gradient.
@@ -179,42 +214,52 @@ def elementwise(
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
         del extra_args
-        if reads_params and params is None:
-            raise ValueError("the update of this transformation needs params: tx.update(gradients, state, params)")
+        if params is None and needs_params is not None:
+            raise ValueError(f"{needs_params}: update needs params, got None")
         counts = {name: optax.safe_increment(getattr(state, name)) for name in counters}
         step = counts["count"]
         values = scalars(state, step)
 
-        def leaf(number: int, g: Any, p: Any, old: Moments) -> tuple[Any, Moments]:
+        def leaf(number: int, g: Any, p: Any, old: Moments, on: Scalars) -> tuple[Any, Moments]:
             if g is None:
                 return None, old
             g = jnp.asarray(g)
-            wide = jnp.result_type(accumulator_dtype(g.dtype), *old)
-            v = _cast(values, wide)
+            wide = jnp.result_type(accumulator_dtype(g.dtype), *(m for m in old if m is not None))
+            v = (*on, *_cast(values, wide))
             g_wide = g.astype(wide)
+            p_wide = None if p is None else jnp.asarray(p).astype(wide)
 
-            def load(m: jax.Array) -> jax.Array:
-                return m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
+            def load(m: Any) -> Any:
+                return m if m is None else m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
 
             loaded = tuple(load(m) for m in old)
             new: Moments = ()
             read: Moments = ()
-            own = (p.astype(wide),) if reads_params else ()
-            for k, (m, o) in enumerate(zip(advance(g_wide, loaded, v, *own), old, strict=True)):
-                new += (store(m(*read) if callable(m) else m, o.dtype, step, number * len(names) + k),)
+            for k, (m, o) in enumerate(zip(advance(g_wide, p_wide, loaded, v), old, strict=True)):
+                moment = m(*read) if callable(m) else m
+                new += (None if o is None else store(moment, o.dtype, step, number * len(names) + k),)
                 read += (load(new[k]),)
-            return direction(g_wide, read, loaded, v, *own).astype(g.dtype), new
+            return direction(g_wide, p_wide, read, loaded, v).astype(g.dtype), new
 
         treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
-        second = treedef.flatten_up_to(jax.tree.map(jnp.asarray, params)) if reads_params else leaves
-        columns = [treedef.flatten_up_to(getattr(state, name)) for name in names]
-        olds = list(zip(*columns, strict=True)) if names else [()] * len(leaves)
-        done = [leaf(number, *each) for number, each in enumerate(zip(leaves, second, olds, strict=True))]
+
+        def together(trees: Any) -> Any:
+            return list(zip(*map(treedef.flatten_up_to, trees), strict=True)) or [()] * len(leaves)
+
+        given = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
+        olds, ons = together(getattr(state, name) for name in names), together(switches(m, params) for m in masks)
+        done = [leaf(k, *each) for k, each in enumerate(zip(leaves, given, olds, ons, strict=True))]
         trees = {name: treedef.unflatten([new[k] for _, new in done]) for k, name in enumerate(names)}
         return treedef.unflatten([u for u, _ in done]), state_type(**counts, **trees)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def switches(mask: Any, params: PyTree) -> PyTree:
+    """1.0 or 0.0 for each parameter: what the mask says of it, or of a tree it is part of."""
+    mask = mask(params) if callable(mask) else True if mask is None else mask
+    return jax.tree.map(lambda on, part: jax.tree.map(lambda _: 1.0 if on else 0.0, part), mask, params)
 
 
 def _widen(tree: PyTree) -> PyTree:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_range
-from optimizers._moments import check_descent, elementwise, wide_scalar
+from optimizers._moments import check_descent, tensorwise, wide_scalar
 from optimizers._trees import wide
 
 Potential = Literal["euclidean", "p_norm", "negentropy", "hypentropy"]
@@ -124,11 +124,11 @@ def mirror_descent(
         del step
         return (wide_scalar(learning_rate(state.count) if callable(learning_rate) else learning_rate),)
 
-    def direction(g: jax.Array, new: Any, old: Any, s: Any, w: jax.Array) -> jax.Array:
+    def direction(g: jax.Array, w: jax.Array, new: Any, old: Any, s: Any) -> jax.Array:
         del new, old
         return mirror.change(w, -s[0] * g)
 
-    return elementwise(MirrorState, {}, scalars, lambda *_: (), direction, reads_params=True)
+    return tensorwise(MirrorState, {}, scalars, lambda *_: (), direction, needs_params="mirror_descent")
 
 
 def dual_weight_change(

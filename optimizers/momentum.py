@@ -17,6 +17,7 @@ from optimizers._moments import (
     descend,
     elementwise,
     first_moment,
+    tensorwise,
     wide_scalar,
 )
 from optimizers._trees import PyTree, wide
@@ -166,16 +167,16 @@ def _both_gradients(updates: PyTree, kd_grads: PyTree) -> tuple[PyTree, PyTree]:
 def _two_momenta(momentum: Any, delta: Any, decay: Any, dtype: Any) -> optax.GradientTransformationExtraArgs:
     momentum, delta = wide_scalar(momentum), wide_scalar(delta)
 
-    def advance(g: jax.Array, old: Moments, s: Scalars, kd_grad: jax.Array) -> Moments:
+    def advance(g: jax.Array, kd_grad: jax.Array, old: Moments, s: Scalars) -> Moments:
         return s[0] * old[0] + g, s[1] * old[1] + kd_grad
 
-    def direction(g: jax.Array, new: Moments, old: Moments, s: Scalars, kd_grad: jax.Array) -> jax.Array:
-        del g, old, s, kd_grad
+    def direction(g: jax.Array, kd_grad: jax.Array, new: Moments, old: Moments, s: Scalars) -> jax.Array:
+        del g, kd_grad, old, s
         return new[0] + new[1]
 
     moments = {"task": first_moment(dtype), "distillation": first_moment(dtype)}
     decays = momentum - delta, momentum + delta
-    sums = elementwise(_Sums, moments, lambda state, step: decays, advance, direction, reads_params=True)
+    sums = tensorwise(_Sums, moments, lambda state, step: decays, advance, direction)
 
     def init(params: PyTree) -> DistillationState:
         count, task, distillation = sums.init(params)

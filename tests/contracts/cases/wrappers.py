@@ -107,7 +107,7 @@ TRANSFORMATIONS = [
         hyperparameters={"lamb": 2.0},
         refused={"lamb": (-1.0,)},
         switches={"filter_type": "sum", "warmup": False},
-        companions=1,
+        statistics=3,
         elementwise=False,  # XLA keeps the sum of a window
         faults=(
             Fault({"window_size": 0}, ValueError),
@@ -182,7 +182,7 @@ TRANSFORMATIONS = [
                 "where": lambda path: True,
             },
             moments=2,
-            companions=2,
+            statistics=6,
             moment_dtype=jnp.uint8,
             elementwise=False,  # a block's largest number has to be known before its first word is written
             faults=(
