@@ -1,0 +1,45 @@
+"""Second-order methods: curvature of the loss, or second moments of the gradients, as a preconditioner.
+
+| where | what |
+|---|---|
+| `psgd.py` | preconditioned SGD with Kronecker factors: `psgd_kron`, `scale_by_psgd_kron`, |
+| | `preconditioner_probability_schedule` |
+| `psgd_global.py` | with one preconditioner for all parameters: `psgd_lra`, `psgd_xmat`, `psgd_dense` |
+| `psgd_fitting.py` | the fits alone: `hessian_fitting_loss`, `update_kron_q`, `precond_grad_kron` and others |
+"""
+
+from optimizers.second_order.psgd import preconditioner_probability_schedule, psgd_kron, scale_by_psgd_kron
+from optimizers.second_order.psgd_fitting import (
+    hessian_fitting_loss,
+    precond_grad_dense,
+    precond_grad_diag,
+    precond_grad_kron,
+    precond_grad_lra,
+    precond_grad_xmat,
+    update_dense_q,
+    update_diag_q,
+    update_kron_q,
+    update_lra_q,
+    update_xmat_q,
+)
+from optimizers.second_order.psgd_global import psgd_dense, psgd_lra, psgd_xmat
+
+__all__ = [
+    "hessian_fitting_loss",
+    "precond_grad_dense",
+    "precond_grad_diag",
+    "precond_grad_kron",
+    "precond_grad_lra",
+    "precond_grad_xmat",
+    "preconditioner_probability_schedule",
+    "psgd_dense",
+    "psgd_kron",
+    "psgd_lra",
+    "psgd_xmat",
+    "scale_by_psgd_kron",
+    "update_dense_q",
+    "update_diag_q",
+    "update_kron_q",
+    "update_lra_q",
+    "update_xmat_q",
+]

@@ -1,14 +1,16 @@
 """The frame of preconditioned SGD: fit Q from pairs (v, h), apply P = QᵀQ, whatever the Lie group.
 
 Leaves of equal shape are one stack `[leaves, ...]`, on which every operation is written once: a tree of a thousand equal
-leaves traces and compiles as one of a few. The state is laid out as the parameters are, leaf by leaf.
+leaves traces and compiles as one of a few. Q is kept in the order of the stacks, in flat arrays, whatever the tree.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array
@@ -17,11 +19,12 @@ from optimizers._checks import check_callable, check_range, concrete
 from optimizers._keys import split_data, typed_key
 from optimizers._moments import MU_DTYPES, TINY, check_moment_dtype, wide_scalar, zeros_for
 from optimizers._rounding import store
-from optimizers._trees import PyTree, accumulator_dtype, wide
+from optimizers._trees import PyTree, accumulator_dtype
 from optimizers.curvature import hessian_vector_product
 from optimizers.second_order._psgd_math import standard_normal
 
-Stacks = list[Any]  # one entry for each kind of leaf, its arrays [leaves, ...]
+FEW = 8  # up to so many leaves a stack, each is taken out by a slice of its own
+Stacks = list[Array]  # one for each kind of leaf, [leaves, ...]
 
 
 class PsgdState(NamedTuple):
@@ -31,33 +34,36 @@ class PsgdState(NamedTuple):
         count: number of updates so far, int32 `[]`.
         key: raw data of the PRNG key of the next update.
         mu: moving average of the gradients, or None.
-        q: for each parameter, its part of Q.
-        lipschitz: running bounds that normalise the steps of a Q shared by all parameters.
+        q: Q, as flat arrays in the group's own order.
+        lipschitz: running bounds that normalise the steps of Q.
     """
 
     count: Array
     key: Array
     mu: PyTree
-    q: PyTree
+    q: tuple[Array, ...]
     lipschitz: Array
 
 
+Q = tuple[Array, ...]
+
+
 class LieGroup(NamedTuple):
-    """How a group starts, is scaled, is fitted to a pair, and acts.
+    """How a group starts, is scaled, is fitted to a pair, and acts; every function knows the kinds of leaves.
 
     Attributes:
-        start: from the leaves and a key to the parts of Q = I, one a leaf, and the shared bounds.
-        scale: from stacks of Q and a factor to those of the scaled Q.
-        fit: from stacks of Q, bounds, stacks of v (or None) and h, a key, step and decay to new stacks and bounds.
-        apply: from stacks of Q and of a vector to P times the vector.
+        start: from the kinds and a key to Q = I and the bounds, zeros.
+        scale: from the kinds, Q and a factor to the scaled Q.
+        fit: from the kinds, Q, bounds, stacks of v (or None) and h, a key, step and decay to new Q and bounds.
+        apply: from the kinds, Q and stacks of a vector to the stacks of P times the vector.
         needs_v: whether `fit` needs v where h is a gradient.
         per_leaf: whether parameters have preconditioners, and are clipped, each on its own.
     """
 
-    start: Callable[[list[Array], Array], tuple[list[Any], Array]]
-    scale: Callable[[Stacks, Array], Stacks]
-    fit: Callable[[Stacks, Array, Stacks | None, Stacks, Array, Any, Any], tuple[Stacks, Array]]
-    apply: Callable[[Stacks, Stacks], Stacks]
+    start: Callable[[list["Kind"], Array], tuple[Q, Array]]
+    scale: Callable[[list["Kind"], Q, Array], Q]
+    fit: Callable[[list["Kind"], Q, Array, Stacks | None, Stacks, Array, Any, Any], tuple[Q, Array]]
+    apply: Callable[[list["Kind"], Q, Stacks], Stacks]
     needs_v: bool = True
     per_leaf: bool = False
 
@@ -79,27 +85,49 @@ class Settings(NamedTuple):
     key: Any
 
 
-class Packing:
-    """Which leaves of a tree share a stack: those of equal shape and arithmetic; empty ones are in none."""
+class Kind(NamedTuple):
+    """Leaves of equal shape and arithmetic: their shape, dtype, and numbers in the flattened tree."""
 
-    def __init__(self, leaves: list[Array]) -> None:
-        kinds: dict[Any, list[int]] = {}
-        for number, leaf in enumerate(leaves):
-            if leaf.size:
-                kinds.setdefault((leaf.shape, accumulator_dtype(leaf.dtype)), []).append(number)
-        self.members = list(kinds.values())
+    shape: tuple[int, ...]
+    dtype: Any
+    members: list[int]
 
-    def stack(self, parts: list[Any]) -> Stacks:
-        """Stacks from one part (an array, or a tree of them) for each leaf."""
-        return [jax.tree.map(lambda *x: jnp.stack(x), *(parts[i] for i in each)) for each in self.members]
+    @property
+    def size(self) -> int:
+        """The number of entries of all of them."""
+        return math.prod(self.shape) * len(self.members)
 
-    def unstack(self, stacks: Stacks, parts: list[Any]) -> list[Any]:
-        """The parts back, those of empty leaves as they are in `parts`."""
-        parts = list(parts)
-        for each, stack in zip(self.members, stacks):
-            for place, number in enumerate(each):
-                parts[number] = jax.tree.map(lambda x, place=place: x[place], stack)
-        return parts
+
+def kinds_of(leaves: list[Any]) -> list[Kind]:
+    """The kinds of a tree's leaves; empty leaves are of none."""
+    found: dict[Any, list[int]] = {}
+    for number, leaf in enumerate(leaves):
+        if leaf.size:
+            found.setdefault((leaf.shape, accumulator_dtype(leaf.dtype)), []).append(number)
+    return [Kind(*kind, members) for kind, members in found.items()]
+
+
+def stack(kinds: list[Kind], leaves: list[Any]) -> Stacks:
+    """The leaves of each kind as one array `[leaves, ...]`, in float32 or wider."""
+    return [jnp.stack([leaves[i] for i in kind.members]).astype(kind.dtype) for kind in kinds]
+
+
+@jax.jit
+def _take(stack: Array, place: Array, count: Array) -> Array:
+    # An index that XLA does not see through: with constants it compiles a program for every leaf, thus one for all.
+    index = jnp.max(place + jnp.minimum(count, 0))
+    return lax.dynamic_index_in_dim(stack, index, keepdims=False)
+
+
+def unstack(kinds: list[Kind], stacks: Stacks, leaves: list[Any], count: Array) -> list[Any]:
+    """The leaves back, in the dtypes of `leaves`, whose empty ones stay; `count` is any number of at least 0."""
+    leaves = list(leaves)
+    for kind, each in zip(kinds, stacks):
+        few = len(kind.members) <= FEW
+        for place, number in enumerate(kind.members):
+            taken = each[place] if few else _take(each, np.array([place, -1], np.int32), count)
+            leaves[number] = taken.astype(leaves[number].dtype)
+    return leaves
 
 
 def check_settings(function: str, settings: Settings) -> Settings:
@@ -173,46 +201,38 @@ def scale_by_group(function: str, group: LieGroup, settings: Settings) -> optax.
     always = not callable(s.preconditioner_update_probability) and concrete(s.preconditioner_update_probability) == 1.0
 
     def init(params: PyTree) -> PsgdState:
-        leaves: list[Any]
-        treedef: Any
-        leaves, treedef = jax.tree.flatten(params)
+        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
         if any(jnp.iscomplexobj(leaf) for leaf in leaves):
             raise TypeError(f"{function}: params must be real, got a complex leaf")
         key = typed_key(s.key)
-        parts, lipschitz = group.start([jnp.asarray(leaf) for leaf in leaves], jax.random.fold_in(key, 1))
         mu = None if s.b1 is None else zeros_for(params, s.mu_dtype)
-        return PsgdState(jnp.zeros([], jnp.int32), jax.random.key_data(key), mu, treedef.unflatten(parts), lipschitz)
+        q, lipschitz = group.start(kinds_of(leaves), jax.random.fold_in(key, 1))
+        return PsgdState(jnp.zeros([], jnp.int32), jax.random.key_data(key), mu, q, lipschitz)
 
-    def pairs(
-        key: Array, h: Stacks, packing: Packing, treedef: Any, params: PyTree, grad_fn: Any
-    ) -> tuple[Stacks, Stacks]:
-        """Vectors v and products h: the Hessian's, or the gradients themselves beside independent v."""
-        first, second = jax.random.split(key)
-        v = _draw(first, h)
-        if not newton:
-            return v, _damped(h, v, s.damping)
-        zeros = [jnp.zeros_like(leaf) for leaf in treedef.flatten_up_to(params)]
-        as_leaves = [x.astype(z.dtype) for x, z in zip(packing.unstack(v, zeros), zeros)]
-        product = hessian_vector_product(grad_fn, params, treedef.unflatten(as_leaves))
-        v = packing.stack([wide(x) for x in as_leaves])
-        h = packing.stack([wide(x) for x in treedef.flatten_up_to(product)])
-        return v, _damped(h, _draw(second, h), s.damping)
+    def product(v: Stacks, kinds: list[Kind], count: Array, params: PyTree, grad_fn: Any) -> tuple[Stacks, Stacks]:
+        """v as the parameters hold it, and the Hessian times v."""
+        treedef: Any
+        leaves, treedef = jax.tree.flatten(params)
+        as_leaves = unstack(kinds, v, [jnp.zeros_like(leaf) for leaf in leaves], count)
+        h = hessian_vector_product(grad_fn, params, treedef.unflatten(as_leaves))
+        return stack(kinds, as_leaves), stack(kinds, treedef.flatten_up_to(h))
 
     def update(
         updates: PyTree, state: PsgdState, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PsgdState]:
+        grad_fn = extra_args.get("grad_fn")
         if newton:
-            check_callable(function, "grad_fn", extra_args.get("grad_fn"), "params -> gradient, an extra argument")
+            check_callable(function, "grad_fn", grad_fn, "params -> gradient, an extra argument")
         leaves: list[Any]
         treedef: Any
         leaves, treedef = jax.tree.flatten(updates)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
-        packing = Packing(leaves)
-        if not packing.members:
-            return updates, state._replace(count=optax.safe_increment(state.count))
-        gradient = packing.stack([wide(leaf) for leaf in leaves])
+        kinds, count = kinds_of(leaves), optax.safe_increment(state.count)
+        if not kinds:
+            return updates, state._replace(count=count)
+        gradient = stack(kinds, leaves)
         current, key_data = split_data(s.key, state.key)
-        choice, drawing, fitting = jax.random.split(current, 3)
+        choice, first, second, fitting = jax.random.split(current, 4)
 
         average, mu = gradient, state.mu
         if s.b1 is not None:
@@ -220,42 +240,40 @@ def scale_by_group(function: str, group: LieGroup, settings: Settings) -> optax.
             seen = state.count.astype(jnp.result_type(float))
             b1 = jnp.minimum(seen / (seen + 1), s.b1)  # a plain mean until 1 / (1 - b1) gradients have been seen
             average = [
-                (b1.astype(g.dtype) * m.astype(g.dtype) + (1 - b1).astype(g.dtype) * g)
-                for g, m in zip(gradient, packing.stack(old))
+                b1.astype(g.dtype) * m + (1 - b1).astype(g.dtype) * g for g, m in zip(gradient, stack(kinds, old))
             ]
-            new = packing.unstack(average, old)
-            step = optax.safe_increment(state.count)
-            mu = treedef.unflatten([store(m, o.dtype, step, number) for number, (m, o) in enumerate(zip(new, old))])
+            wide_old = [
+                jnp.zeros((), accumulator_dtype(leaf.dtype)) if leaf.size else o for leaf, o in zip(leaves, old)
+            ]
+            new = unstack(kinds, average, wide_old, count)
+            mu = treedef.unflatten([store(m, o.dtype, count, k) for k, (m, o) in enumerate(zip(new, old))])
 
-        parts = treedef.flatten_up_to(state.q)
-
-        def fit(q: Stacks, lipschitz: Array) -> tuple[Stacks, Array]:
-            seen = average if s.whiten_momentum else gradient
-            v, h = pairs(drawing, seen, packing, treedef, params, grad_fn)
+        def fit(q: Q, lipschitz: Array) -> tuple[Q, Array]:
+            h = average if s.whiten_momentum else gradient
+            v = _draw(first, h) if newton or group.needs_v else None
+            noise = v
+            if newton:
+                v, h = product(v, kinds, count, params, grad_fn)
+                noise = None
             scale = s.preconditioner_init_scale
             if scale is None:
-                scale = _first_scale(v, h, s.damping) if newton else _first_scale(None, seen, s.damping)
-            q = group.scale(q, jnp.where(state.count == 0, scale, 1.0))
-            drawn = v if newton or group.needs_v else None
-            new_q, new_lipschitz = group.fit(q, lipschitz, drawn, h, fitting, s.preconditioner_lr, s.lipschitz_decay)
-            cast = jax.tree.map(lambda n, o: n.astype(o.dtype), (new_q, new_lipschitz), (q, lipschitz))
-            return cast  # type: ignore[no-any-return]
+                scale = _first_scale(v if newton else None, h, s.damping)
+            h = _damped(h, _draw(second, h) if noise is None else noise, s.damping)
+            q = group.scale(kinds, q, jnp.where(state.count == 0, scale, 1.0))
+            new = group.fit(kinds, q, lipschitz, v, h, fitting, s.preconditioner_lr, s.lipschitz_decay)
+            cast: tuple[Q, Array] = jax.tree.map(lambda n, o: n.astype(o.dtype), new, (state.q, lipschitz))
+            return cast
 
-        grad_fn = extra_args.get("grad_fn")
-        q = packing.stack(parts)
         if always:
-            q, lipschitz = fit(q, state.lipschitz)
+            q, lipschitz = fit(state.q, state.lipschitz)
         else:
             probability = s.preconditioner_update_probability
             probability = probability(state.count) if callable(probability) else probability
             due = (state.count == 0) | (jax.random.uniform(choice) < probability)
-            q, lipschitz = lax.cond(due, fit, lambda q, lipschitz: (q, lipschitz), q, state.lipschitz)
+            q, lipschitz = lax.cond(due, fit, lambda q, lipschitz: (q, lipschitz), state.q, state.lipschitz)
 
-        direction = _clip(group.apply(q, average), s.max_rms, s.max_amplitude, group.per_leaf)
-        moved = [x.astype(leaf.dtype) for x, leaf in zip(packing.unstack(direction, leaves), leaves)]
-        new_state = PsgdState(
-            optax.safe_increment(state.count), key_data, mu, treedef.unflatten(packing.unstack(q, parts)), lipschitz
-        )
-        return treedef.unflatten(moved), new_state
+        direction = _clip(group.apply(kinds, q, average), s.max_rms, s.max_amplitude, group.per_leaf)
+        moved = treedef.unflatten(unstack(kinds, direction, leaves, count))
+        return moved, PsgdState(count, key_data, mu, q, lipschitz)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from optimizers._trees import accumulator_dtype
-from optimizers.second_order._psgd import LieGroup, Packing, Stacks
+from optimizers.second_order._psgd import Kind, LieGroup, Q, Stacks
 from optimizers.second_order._psgd_math import (
     Geometry,
     bound,
@@ -23,173 +22,182 @@ from optimizers.second_order._psgd_math import (
 )
 
 
-def _bounds(leaves: list[Array], number: int) -> Array:
-    return jnp.zeros(number, jnp.result_type(jnp.float32, *(leaf.dtype for leaf in leaves)))
+def _dtype(kinds: list[Kind]) -> Any:
+    return jnp.result_type(jnp.float32, *(kind.dtype for kind in kinds))
 
 
-def _ones(leaf: Array) -> Array:
-    return jnp.ones_like(leaf, dtype=accumulator_dtype(leaf.dtype))
+def _size(kinds: list[Kind]) -> int:
+    return sum(kind.size for kind in kinds)
 
 
-def _vector(x: Array) -> Array:
+def _join(stacks: list[Array], dtype: Any) -> Array:
+    """All entries as one vector."""
+    return jnp.concatenate([x.reshape(-1).astype(dtype) for x in stacks] or [jnp.zeros(0, dtype)])
+
+
+def _split(vector: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+    """Consecutive parts of a vector as arrays."""
+    parts, first = [], 0
+    for shape in shapes:
+        last = first + math.prod(shape)
+        parts.append(vector[first:last].reshape(shape))
+        first = last
+    return parts
+
+
+def _as_stacks(vector: Array, kinds: list[Kind]) -> Stacks:
+    parts = _split(vector, [(len(kind.members), *kind.shape) for kind in kinds])
+    return [part.astype(kind.dtype) for part, kind in zip(parts, kinds)]
+
+
+def _tensor(x: Array) -> Array:
     """A scalar as a tensor of one axis."""
     return x.reshape(x.shape or (1,))
 
 
-def kron_factors(leaf: Array, max_size: float, max_skew: float) -> tuple[Array, ...]:
-    """Identity factors of a leaf: a matrix for an axis that is small enough, by itself and beside the others."""
-    dtype = accumulator_dtype(leaf.dtype)
-    if leaf.ndim < 2:
-        dense = leaf.ndim == 1 and 1 < leaf.size <= max_size and leaf.size <= max_skew
-        return (jnp.eye(leaf.size, dtype=dtype) if dense else _ones(_vector(leaf)),)
-    return tuple(
-        jnp.eye(size, dtype=dtype)
-        if 1 < size <= max_size and size**2 <= max_skew * leaf.size
-        else jnp.ones(size, dtype)
-        for size in leaf.shape
-    )
+def kron_shapes(shape: tuple[int, ...], max_size: float, max_skew: float) -> list[tuple[int, ...]]:
+    """The shapes of a leaf's factors: a matrix for an axis that is small enough, by itself and beside the others."""
+    total = math.prod(shape)
+    dense = [1 < size <= max_size and size**2 <= max_skew * total for size in shape]
+    return [(size, size) if d else (size,) for size, d in zip(shape, dense)] or [(1,)]
 
 
 def kron_group(max_size: float, max_skew: float, geometry: Geometry) -> LieGroup:
     """Q a Kronecker product of triangular (or diagonal) factors, one an axis, for every parameter on its own."""
 
-    def start(leaves: list[Array], key: Array) -> tuple[list[Any], Array]:
+    def shapes(kinds: list[Kind]) -> list[list[tuple[int, ...]]]:
+        return [kron_shapes(kind.shape, max_size, max_skew) for kind in kinds]
+
+    def start(kinds: list[Kind], key: Array) -> tuple[Q, Array]:
         del key
 
-        def part(leaf: Array) -> Any:
-            factors = kron_factors(leaf, max_size, max_skew) if leaf.size else ()
-            return factors, jnp.zeros(len(factors), accumulator_dtype(leaf.dtype))
+        def identity(shape: tuple[int, ...], copies: int) -> Array:
+            one = jnp.ones(shape) if len(shape) == 1 else jnp.eye(*shape)
+            return jnp.broadcast_to(one, (copies, *shape))
 
-        return [part(leaf) for leaf in leaves], _bounds(leaves, 0)
+        dtype = _dtype(kinds)
+        factors = [identity(x, len(kind.members)) for kind, each in zip(kinds, shapes(kinds)) for x in each]
+        bounds = sum(len(kind.members) * len(each) for kind, each in zip(kinds, shapes(kinds)))
+        return (_join(factors, dtype),), jnp.zeros(bounds, dtype)
 
-    def scale(q: Stacks, by: Array) -> Stacks:
-        return [(tuple(x * (by ** (1 / len(f))).astype(x.dtype) for x in f), bounds) for f, bounds in q]
+    def unpack(kinds: list[Kind], q: Q) -> list[tuple[Array, ...]]:
+        """For each kind its factors, stacked."""
+        flat = [(len(kind.members), *x) for kind, each in zip(kinds, shapes(kinds)) for x in each]
+        parts = iter(_split(q[0], flat))
+        return [tuple(next(parts).astype(kind.dtype) for _ in each) for kind, each in zip(kinds, shapes(kinds))]
+
+    def scale(kinds: list[Kind], q: Q, by: Array) -> Q:
+        factors = [[x * (by ** (1 / len(each))).astype(x.dtype) for x in each] for each in unpack(kinds, q)]
+        return (_join([x for each in factors for x in each], q[0].dtype),)
 
     def fit(
-        q: Stacks, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
-    ) -> tuple[Stacks, Array]:
+        kinds: list[Kind], q: Q, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
+    ) -> tuple[Q, Array]:
         del key
 
-        def one(part: Any, v: Array | None, h: Array) -> Any:
-            v = None if v is None else _vector(v)
-            return kron_step(part[0], part[1], v, _vector(h), mu, decay, geometry)
+        def one(factors: tuple[Array, ...], bounds: Array, v: Array | None, h: Array) -> Any:
+            v = None if v is None else _tensor(v)
+            return kron_step(factors, bounds, v, _tensor(h), mu, decay, geometry)
 
+        bounds = _split(lipschitz, [(len(kind.members), len(each)) for kind, each in zip(kinds, shapes(kinds))])
         vs = [None] * len(h) if v is None else v
-        return [jax.vmap(one)(*each) for each in zip(q, vs, h)], lipschitz
-
-    def apply(q: Stacks, g: Stacks) -> Stacks:
-        return [
-            jax.vmap(lambda part, g: kron_apply(part[0], _vector(g)).reshape(g.shape))(*each) for each in zip(q, g)
+        done = [
+            jax.vmap(one)(factors, each.astype(kind.dtype), x, y)
+            for kind, factors, each, x, y in zip(kinds, unpack(kinds, q), bounds, vs, h)
         ]
+        new = _join([x for factors, _ in done for x in factors], q[0].dtype)
+        return (new,), _join([each for _, each in done], lipschitz.dtype)
+
+    def apply(kinds: list[Kind], q: Q, g: Stacks) -> Stacks:
+        def one(factors: tuple[Array, ...], g: Array) -> Array:
+            return kron_apply(factors, _tensor(g)).reshape(g.shape)
+
+        return [jax.vmap(one)(*each) for each in zip(unpack(kinds, q), g)]
 
     return LieGroup(start, scale, fit, apply, needs_v=geometry == "EQ", per_leaf=True)
+
+
+def _step(q: Array, gradient: Array, ell: Array, mu: Any) -> Array:
+    return q - (mu / ell).astype(q.dtype) * gradient
 
 
 def lra_group(rank: int) -> LieGroup:
     """Q = (I + U Vᵀ) diag(d) over all parameters together."""
 
-    def start(leaves: list[Array], key: Array) -> tuple[list[Any], Array]:
-        def tall(key: Array) -> list[Array]:
-            keys = jax.random.split(key, len(leaves) or 1)
-            rows = [standard_normal(k, jnp.zeros((*x.shape, rank), accumulator_dtype(x.dtype))) for k, x in zip(keys, leaves)]
-            norm = jnp.sqrt(sum((jnp.sum(x * x) for x in rows), start=jnp.zeros(())))
-            return [x * (math.sqrt(0.1) / jnp.maximum(norm, 1e-30)).astype(x.dtype) for x in rows]
+    def start(kinds: list[Kind], key: Array) -> tuple[Q, Array]:
+        dtype, size = _dtype(kinds), _size(kinds)
+
+        def tall(key: Array) -> Array:
+            x = standard_normal(key, jnp.zeros((size, rank), dtype))
+            return x * (math.sqrt(0.1) / jnp.maximum(jnp.linalg.norm(x), 1e-30))
 
         one, other = jax.random.split(key)
-        return list(zip(tall(one), tall(other), [_ones(x) for x in leaves])), _bounds(leaves, 3)
+        return (tall(one), tall(other), jnp.ones(size, dtype)), jnp.zeros(3, dtype)
 
-    def scale(q: Stacks, by: Array) -> Stacks:
-        return [(u, v, d * by.astype(d.dtype)) for u, v, d in q]
-
-    def rows(q: Stacks) -> tuple[list[Array], list[Array], list[Array]]:
-        u, v, d = zip(*((u.reshape(-1, rank), v.reshape(-1, rank), d.reshape(-1)) for u, v, d in q))
-        return list(u), list(v), list(d)
+    def scale(kinds: list[Kind], q: Q, by: Array) -> Q:
+        del kinds
+        return q[0], q[1], q[2] * by.astype(q[2].dtype)
 
     def fit(
-        q: Stacks, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
-    ) -> tuple[Stacks, Array]:
-        x, y = ([each.reshape(-1) for each in stacks] for stacks in (v or [], h))
-        *new, lipschitz = lra_step(*rows(q), lipschitz, x, y, mu, decay, jax.random.bernoulli(key))
-        return [tuple(n.reshape(o.shape) for n, o in zip(parts, old)) for *parts, old in zip(*new, q)], lipschitz
+        kinds: list[Kind], q: Q, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
+    ) -> tuple[Q, Array]:
+        del kinds
+        x, y = _join(v or [], q[2].dtype), _join(h, q[2].dtype)
+        return lra_step(q, lipschitz, x, y, mu, decay, jax.random.bernoulli(key))
 
-    def apply(q: Stacks, g: Stacks) -> Stacks:
-        moved = lra_apply(*rows(q), [x.reshape(-1) for x in g])
-        return [m.reshape(x.shape) for m, x in zip(moved, g)]
+    def apply(kinds: list[Kind], q: Q, g: Stacks) -> Stacks:
+        return _as_stacks(lra_apply(q, _join(g, q[2].dtype)), kinds)
 
     return LieGroup(start, scale, fit, apply)
 
 
 def cross_group() -> LieGroup:
-    """Q = diag(a) + adiag(b), which pairs each entry of a parameter with its mirror image."""
+    """Q = diag(a) + adiag(b), which pairs every entry with its mirror image in the vector of all parameters."""
 
-    def start(leaves: list[Array], key: Array) -> tuple[list[Any], Array]:
+    def start(kinds: list[Kind], key: Array) -> tuple[Q, Array]:
         del key
-        return [(_ones(leaf), jnp.zeros_like(_ones(leaf))) for leaf in leaves], _bounds(leaves, 1)
+        ones = jnp.ones(_size(kinds), _dtype(kinds))
+        return (ones, jnp.zeros_like(ones)), jnp.zeros(1, ones.dtype)
 
-    def scale(q: Stacks, by: Array) -> Stacks:
-        return [(a * by.astype(a.dtype), b * by.astype(b.dtype)) for a, b in q]
-
-    def flat(x: Array) -> Array:
-        return x.reshape(x.shape[0], -1)
+    def scale(kinds: list[Kind], q: Q, by: Array) -> Q:
+        del kinds
+        return q[0] * by.astype(q[0].dtype), q[1] * by.astype(q[1].dtype)
 
     def fit(
-        q: Stacks, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
-    ) -> tuple[Stacks, Array]:
-        del key
-        done = [
-            jax.vmap(cross_gradient)(flat(a), flat(b), flat(x), flat(y)) for (a, b), x, y in zip(q, v or [], h)
-        ]
-        ell = bound(jnp.max(jnp.stack([jnp.max(each) for _, each in done])), lipschitz[0], decay)
-        new = [
-            tuple(old - (mu / ell).astype(old.dtype) * step.reshape(old.shape) for old, step in zip(part, steps))
-            for part, (steps, _) in zip(q, done)
-        ]
-        return new, ell[None]
+        kinds: list[Kind], q: Q, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
+    ) -> tuple[Q, Array]:
+        del kinds, key
+        gradient, ell = cross_gradient(*q, _join(v or [], q[0].dtype), _join(h, q[0].dtype))
+        ell = bound(ell, lipschitz[0], decay)
+        return (_step(q[0], gradient[0], ell, mu), _step(q[1], gradient[1], ell, mu)), ell[None]
 
-    def apply(q: Stacks, g: Stacks) -> Stacks:
-        return [jax.vmap(cross_apply)(flat(a), flat(b), flat(x)).reshape(x.shape) for (a, b), x in zip(q, g)]
+    def apply(kinds: list[Kind], q: Q, g: Stacks) -> Stacks:
+        return _as_stacks(cross_apply(*q, _join(g, q[0].dtype)), kinds)
 
     return LieGroup(start, scale, fit, apply)
 
 
 def dense_group(triangular: bool) -> LieGroup:
-    """Q a matrix over all parameters together; every parameter holds the rows that are its own, `[..., n]`."""
+    """Q a matrix over all parameters together."""
 
-    def start(leaves: list[Array], key: Array) -> tuple[list[Any], Array]:
+    def start(kinds: list[Kind], key: Array) -> tuple[Q, Array]:
         del key
-        total, first = sum(leaf.size for leaf in leaves), 0
-        parts: list[Any] = [jnp.zeros((*leaf.shape, total), accumulator_dtype(leaf.dtype)) for leaf in leaves]
-        for number in (number for members in Packing(leaves).members for number in members):  # as in the stacks
-            rows = jnp.eye(leaves[number].size, total, k=first, dtype=parts[number].dtype)
-            parts[number] = rows.reshape(parts[number].shape)
-            first += leaves[number].size
-        return parts, _bounds(leaves, 1)
+        identity = jnp.eye(_size(kinds), dtype=_dtype(kinds))
+        return (identity,), jnp.zeros(1, identity.dtype)
 
-    def matrix(q: Stacks) -> Array:
-        return jnp.concatenate([rows.reshape(-1, rows.shape[-1]) for rows in q])
-
-    def vector(x: Stacks) -> Array:
-        return jnp.concatenate([each.reshape(-1) for each in x])
-
-    def split(x: Array, like: Stacks) -> Stacks:
-        ends = [sum(each.size // (x.size // x.shape[0]) for each in like[: k + 1]) for k in range(len(like))]
-        return [part.reshape(each.shape).astype(each.dtype) for part, each in zip(jnp.split(x, ends[:-1]), like)]
-
-    def scale(q: Stacks, by: Array) -> Stacks:
-        return [rows * by.astype(rows.dtype) for rows in q]
+    def scale(kinds: list[Kind], q: Q, by: Array) -> Q:
+        del kinds
+        return (q[0] * by.astype(q[0].dtype),)
 
     def fit(
-        q: Stacks, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
-    ) -> tuple[Stacks, Array]:
-        del key
-        old = matrix(q)
-        step, ell = dense_gradient(old, vector(v or []), vector(h), triangular)
+        kinds: list[Kind], q: Q, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
+    ) -> tuple[Q, Array]:
+        del kinds, key
+        gradient, ell = dense_gradient(q[0], _join(v or [], q[0].dtype), _join(h, q[0].dtype), triangular)
         ell = bound(ell, lipschitz[0], decay)
-        return split(old - mu / ell * step, q), ell[None]
+        return (_step(q[0], gradient, ell, mu),), ell[None]
 
-    def apply(q: Stacks, g: Stacks) -> Stacks:
-        whole = matrix(q)
-        return split(whole.T @ (whole @ vector(g)), g)
+    def apply(kinds: list[Kind], q: Q, g: Stacks) -> Stacks:
+        return _as_stacks(q[0].T @ (q[0] @ _join(g, q[0].dtype)), kinds)
 
     return LieGroup(start, scale, fit, apply)
-

@@ -161,86 +161,67 @@ def kron_step(
     return tuple(balance(new)), jnp.stack(bounds)
 
 
-Rows = list[Array]  # of a vector or of a tall matrix, in blocks
+Lra = tuple[Array, Array, Array]  # U [n, r], V [n, r], d [n] of Q = (I + U Vᵀ) diag(d)
 
 
-def _times(rows: Rows, columns: Rows) -> Array:
-    """Aᵀ B of two tall matrices (or vectors) given in blocks of rows."""
-    return sum(jnp.tensordot(a, b, axes=(0, 0)) for a, b in zip(rows, columns))  # type: ignore[return-value]
-
-
-def _norm(rows: Rows) -> Array:
-    return jnp.sqrt(_times(rows, rows))
-
-
-def lra_apply(u: Rows, v: Rows, d: Rows, g: Rows) -> Rows:
+def lra_apply(q: Lra, g: Array) -> Array:
     """P g for Q = (I + U Vᵀ) diag(d)."""
-    g = [each_d * each for each_d, each in zip(d, g)]
-    small = _times(v, g)
-    g = [each + each_u @ small for each_u, each in zip(u, g)]
-    small = _times(u, g)
-    return [each_d * (each + each_v @ small) for each_d, each_v, each in zip(d, v, g)]
+    u, v, d = q
+    g = d * g
+    g = g + u @ (v.T @ g)
+    return d * (g + v @ (u.T @ g))
 
 
-def lra_balance(u: Rows, v: Rows) -> tuple[Rows, Rows]:
+def lra_balance(u: Array, v: Array) -> tuple[Array, Array]:
     """U and V with nearly the same U Vᵀ, of equal norms, turned towards UᵀU = VᵀV."""
-    uu, vv = _times(u, u), _times(v, v)
-    ratio = (jnp.trace(uu) + TINY) / (jnp.trace(vv) + TINY)
-    rho = ratio**0.25
-    error = 0.1 * (uu / rho**2 - vv * rho**2) / (jnp.trace(uu) / rho**2 + jnp.trace(vv) * rho**2 + TINY)
+    uu, vv = u.T @ u, v.T @ v
+    rho = ((jnp.trace(uu) + TINY) / (jnp.trace(vv) + TINY)) ** 0.25
+    u, v, uu, vv = u / rho, v * rho, uu / rho**2, vv * rho**2
+    error = 0.1 * (uu - vv) / (jnp.trace(uu) + jnp.trace(vv) + TINY)
     second = 0.5 * error @ error
-    u = [each / rho - each / rho @ (error - second) for each in u]
-    return u, [each * rho + each * rho @ (error + second) for each in v]
+    return u - u @ (error - second), v + v @ (error + second)
 
 
-def lra_step(
-    u: Rows, v: Rows, d: Rows, lipschitz: Array, x: Rows, h: Rows, mu: Any, decay: Any, update_u: Any
-) -> tuple[Rows, Rows, Rows, Array]:
+def lra_step(q: Lra, lipschitz: Array, x: Array, h: Array, mu: Any, decay: Any, update_u: Any) -> tuple[Lra, Array]:
     """A step of d, and of U or of V, with the normalisers `[3]` of d, U and V; `x` is the pair's random vector."""
-    rank = u[0].shape[-1]
+    u, v, d = q
+    rank = u.shape[1]
     if rank:
         u, v = lra_balance(u, v)
-    identity = jnp.eye(rank, dtype=u[0].dtype)
-    inner = identity + _times(v, u)
+    inner = jnp.eye(rank, dtype=u.dtype) + v.T @ u
 
-    dh = [each_d * each for each_d, each in zip(d, h)]
-    small = _times(v, dh)
-    a = [each + each_u @ small for each_u, each in zip(u, dh)]
-    small = _times(u, a)
-    ph = [each_d * (each + each_v @ small) for each_d, each_v, each in zip(d, v, a)]
-    b = [each / each_d for each_d, each in zip(d, x)]
-    small = jnp.linalg.solve(inner.T, _times(u, b)) if rank else _times(u, b)
-    b = [each - each_v @ small for each_v, each in zip(v, b)]
-    small = jnp.linalg.solve(inner, _times(v, b)) if rank else _times(v, b)
-    px = [(each - each_u @ small) / each_d for each_d, each_u, each in zip(d, u, b)]
+    def solve(matrix: Array, small: Array) -> Array:
+        return jnp.linalg.solve(matrix, small) if rank else small
 
-    hph = [each_h * each for each_h, each in zip(h, ph)]
-    xpx = [each_x * each for each_x, each in zip(x, px)]
-    largest = [jnp.max(jnp.stack([jnp.max(jnp.abs(each), initial=0.0) for each in rows])) for rows in (hph, xpx)]
-    ell_d = bound(largest[0] + largest[1], lipschitz[0], decay)
-    d = [each_d - mu / ell_d * (p - n) * each_d for each_d, p, n in zip(d, hph, xpx)]
+    dh = d * h
+    a = dh + u @ (v.T @ dh)
+    ph = d * (a + v @ (u.T @ a))
+    b = x / d
+    b = b - v @ solve(inner.T, u.T @ b)
+    px = (b - u @ solve(inner, v.T @ b)) / d
+
+    hph, xpx = h * ph, x * px
+    ell_d = jnp.max(jnp.abs(hph), initial=0.0) + jnp.max(jnp.abs(xpx), initial=0.0)
+    ell_d = bound(ell_d, lipschitz[0], decay)
+    d = d - mu / ell_d * (hph - xpx) * d
     if not rank:
-        return u, v, d, lipschitz.at[0].set(ell_d)
+        return (u, v, d), lipschitz.at[0].set(ell_d)
+    norm = jnp.linalg.norm
 
-    def step_u(_: None) -> tuple[Rows, Rows, Array]:
-        av, bv = _times(v, a), _times(v, b)
-        ell = _norm(a) * _norm([each @ av for each in v]) + _norm(b) * _norm([each @ bv for each in v])
-        ell = bound(ell, lipschitz[1], decay)
-        on_a, on_b = av @ inner, bv @ inner
-        new = [w - mu / ell * (jnp.outer(p, on_a) - jnp.outer(n, on_b)) for w, p, n in zip(u, a, b)]
+    def step_u(_: None) -> tuple[Array, Array, Array]:
+        av, bv = a @ v, b @ v
+        ell = bound(norm(a) * norm(v @ av) + norm(b) * norm(v @ bv), lipschitz[1], decay)
+        new = u - mu / ell * (jnp.outer(a, av @ inner) - jnp.outer(b, bv @ inner))
         return new, v, jnp.stack([ell_d, ell, lipschitz[2]])
 
-    def step_v(_: None) -> tuple[Rows, Rows, Array]:
-        au, bu = _times(u, a), _times(u, b)
-        ell = _norm(a) * _norm([each @ au for each in u]) + _norm(b) * _norm([each @ bu for each in u])
-        ell = bound(ell, lipschitz[2], decay)
-        new = [
-            w - mu / ell * (jnp.outer(p + w @ au, au) - jnp.outer(n + w @ bu, bu)) for w, p, n in zip(v, a, b)
-        ]
+    def step_v(_: None) -> tuple[Array, Array, Array]:
+        au, bu = a @ u, b @ u
+        ell = bound(norm(a) * norm(u @ au) + norm(b) * norm(u @ bu), lipschitz[2], decay)
+        new = v - mu / ell * (jnp.outer(a + v @ au, au) - jnp.outer(b + v @ bu, bu))
         return u, new, jnp.stack([ell_d, lipschitz[1], ell])
 
     u, v, lipschitz = lax.cond(jnp.asarray(update_u, bool), step_u, step_v, None)
-    return u, v, d, lipschitz
+    return (u, v, d), lipschitz
 
 
 def standard_normal(key: Array, like: Array) -> Array:

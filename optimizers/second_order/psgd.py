@@ -15,7 +15,7 @@ import optax
 from optimizers._checks import check_positive_integer, check_range
 from optimizers._moments import check_descent, descend
 from optimizers.second_order._psgd import Settings, scale_by_group
-from optimizers.second_order._psgd_groups import cross_group, dense_group, kron_group, lra_group
+from optimizers.second_order._psgd_groups import kron_group
 from optimizers.second_order._psgd_math import Geometry
 
 Mode = Literal["whitening", "newton"]
@@ -36,7 +36,7 @@ def preconditioner_probability_schedule(
         max_prob: Probability at the start, in [0, 1].
         min_prob: Probability at the end, in [0, 1].
         decay: Rate d of the decay per step, at least 0.
-        flat_start: Number of steps t_0 before the decay.
+        flat_start: Number of steps t_0 before the decay, at least 1.
 
     Returns:
         The schedule, from the number of steps taken to a probability, for `preconditioner_update_probability`.
@@ -58,12 +58,10 @@ def preconditioner_probability_schedule(
     check_range(function, "max_prob", max_prob, 0.0, 1.0)
     check_range(function, "min_prob", min_prob, 0.0, 1.0)
     check_range(function, "decay", decay, 0.0)
-    start = check_positive_integer(function, "flat_start", flat_start + 1) - 1 if flat_start == 0 else (
-        check_positive_integer(function, "flat_start", flat_start)
-    )
+    flat_start = check_positive_integer(function, "flat_start", flat_start)
 
     def schedule(count: jax.typing.ArrayLike) -> jax.Array:
-        late = jnp.maximum(jnp.asarray(count, float) - start, 0.0)
+        late = jnp.maximum(jnp.asarray(count, float) - flat_start, 0.0)
         return jnp.clip(max_prob * jnp.exp(-decay * late), min_prob, max_prob)
 
     return schedule
