@@ -1,7 +1,7 @@
 """Steps on Lie groups of preconditioners P = QᵀQ, each as Q's gradient in the group and a bound on its size.
 
-The criterion E[hᵀPh + vᵀP⁻¹v] changes, when Q becomes (I + E)Q, at the rate 2⟨E, aaᵀ - bbᵀ⟩ with a = Qh and b = Q⁻ᵀv. So
-every group steps along its own part of G = aaᵀ - bbᵀ,
+The criterion E[hᵀPh + vᵀP⁻¹v] changes, when Q becomes (I + E)Q, at the rate 2⟨E, aaᵀ - bbᵀ⟩ with a = Qh and b = Q⁻ᵀv.
+So every group steps along its own part of G = aaᵀ - bbᵀ,
 
     Q - (μ / L) G Q        with L a bound on ‖aaᵀ + bbᵀ‖,
 

@@ -1,7 +1,7 @@
 """Preconditioned SGD with one preconditioner for all parameters together: of low rank, crossed, or dense.
 
-The method and its arguments are those of `psgd_kron`; the groups are `Q = (I + U Vᵀ) diag(d)`, `diag(a) + adiag(b)`, and
-matrices.
+The method and its arguments are those of `psgd_kron`; the groups are `Q = (I + U Vᵀ) diag(d)`, `diag(a) + adiag(b)`,
+and matrices.
 """
 
 from typing import Any, Literal
@@ -185,7 +185,7 @@ def psgd_dense(
     mu_dtype: Any = None,
     key: jax.Array | int = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""PSGD with a matrix for preconditioner, over all parameters together: for problems of up to some thousand of them.
+    r"""PSGD with a matrix for preconditioner, over all parameters together: up to some thousand of them.
 
     $$\theta_t = \theta_{t-1} - \eta_t \left( \operatorname{clip}(Q^\top Q\, m_t) + \lambda\, \theta_{t-1} \right)$$
 
