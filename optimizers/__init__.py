@@ -16,8 +16,9 @@
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | around them: `shared_only`, `gramian`, `cross_gramian`, `conflict_rate` |
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
-| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
+| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear`, `tract_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
+| `second_order/` | preconditioners fitted to curvature or gradients: `psgd_kron`, `psgd_lra`, `psgd_dense`; `mfac` |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
@@ -147,9 +148,35 @@ from optimizers.layers import (
     reverse_gradient,
     straight_through,
     subsample_entropy_penalty,
+    tract_conv,
+    tract_linear,
+    tract_precondition,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.second_order import (
+    empirical_fisher_ihvp,
+    empirical_fisher_inverse_diag,
+    hessian_fitting_loss,
+    mfac,
+    precond_grad_dense,
+    precond_grad_diag,
+    precond_grad_kron,
+    precond_grad_lra,
+    precond_grad_xmat,
+    preconditioner_probability_schedule,
+    psgd_dense,
+    psgd_kron,
+    psgd_lra,
+    psgd_xmat,
+    scale_by_mfac,
+    scale_by_psgd_kron,
+    update_dense_q,
+    update_diag_q,
+    update_kron_q,
+    update_lra_q,
+    update_xmat_q,
+)
 from optimizers.sign import lion, scale_by_lion
 from optimizers.training import TrainState, make_train_step
 
@@ -187,6 +214,8 @@ __all__ = [
     "dualproj",
     "dualproj_weights",
     "dwa",
+    "empirical_fisher_ihvp",
+    "empirical_fisher_inverse_diag",
     "ensemble_kalman_step",
     "esam",
     "excess_mtl",
@@ -210,6 +239,7 @@ __all__ = [
     "guided_forward_gradient",
     "gumbel_subsample_mask",
     "gumbel_topk",
+    "hessian_fitting_loss",
     "ignite",
     "imtl_g",
     "imtl_g_weights",
@@ -227,6 +257,7 @@ __all__ = [
     "make_train_step",
     "mean_tasks",
     "mean_teacher",
+    "mfac",
     "mgda",
     "mgda_weights",
     "moco",
@@ -243,10 +274,20 @@ __all__ = [
     "pcgrad_weights",
     "per_example",
     "per_task",
+    "precond_grad_dense",
+    "precond_grad_diag",
+    "precond_grad_kron",
+    "precond_grad_lra",
+    "precond_grad_xmat",
+    "preconditioner_probability_schedule",
     "privacy_epsilon",
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
+    "psgd_dense",
+    "psgd_kron",
+    "psgd_lra",
+    "psgd_xmat",
     "random_loss_weighting",
     "randomized_dense",
     "randomized_matmul",
@@ -261,6 +302,8 @@ __all__ = [
     "scale_by_adam",
     "scale_by_ademamix",
     "scale_by_lion",
+    "scale_by_mfac",
+    "scale_by_psgd_kron",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
@@ -272,7 +315,15 @@ __all__ = [
     "sum_tasks",
     "surrogate_sharpness",
     "svgd_direction",
+    "tract_conv",
+    "tract_linear",
+    "tract_precondition",
     "trimmed_mean",
+    "update_dense_q",
+    "update_diag_q",
+    "update_kron_q",
+    "update_lra_q",
+    "update_xmat_q",
     "upgrad",
     "upgrad_weights",
 ]

@@ -1,8 +1,8 @@
 """TrAct: first layers whose weights move so that their pre-activations descend, not the weights themselves.
 
 Gradient descent moves a first layer's outputs by G X Xᵀ, hence bright images more than dark ones. The weight gradient
-GᵀX is replaced by that of a small regularised least-squares problem, G Xᵀ-whitened: GᵀX (XᵀX/B + λI)⁻¹. Only the gradient
-of the weights differs from the plain layer's.
+XᵀG is replaced by (XᵀX/B + λI)⁻¹ XᵀG, the solution of a small regularised least-squares problem. Nothing else differs
+from the plain layer.
 """
 
 from collections.abc import Sequence
@@ -115,7 +115,8 @@ def tract_precondition(
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> print(tract_precondition(jnp.array([[3.0], [0.0]]), jnp.array([[3.0, 0.0]]), lam=1.0).ravel())
+        >>> gradient = tract_precondition(jnp.array([[3.0], [0.0]]), jnp.array([[3.0, 0.0]]), lam=1.0)
+        >>> print(jnp.array_str(gradient.ravel(), precision=3))
         [0.3 0. ]
 
     Source:
@@ -171,8 +172,8 @@ def tract_conv(
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> x, w = jnp.full((1, 2, 2, 1), 3.0), jnp.zeros((1, 1, 1, 1))
-        >>> print(jax.grad(lambda w: tract_conv(x, w, lam=1.0).sum())(w).ravel())
-        [1.2]
+        >>> print(f"{jax.grad(lambda w: tract_conv(x, w, lam=1.0).sum())(w).item():.3f}")
+        1.200
 
     Source:
         F. Petersen, C. Borgelt, S. Ermon, "TrAct: Making First-layer Pre-Activations Trainable", 2024.

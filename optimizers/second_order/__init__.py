@@ -5,9 +5,12 @@
 | `psgd.py` | preconditioned SGD with Kronecker factors: `psgd_kron`, `scale_by_psgd_kron`, |
 | | `preconditioner_probability_schedule` |
 | `psgd_global.py` | with one preconditioner for all parameters: `psgd_lra`, `psgd_xmat`, `psgd_dense` |
+| `mfac.py` | the inverse empirical Fisher of the last gradients: `mfac`, `scale_by_mfac`, `empirical_fisher_ihvp`, |
+| | `empirical_fisher_inverse_diag` |
 | `psgd_fitting.py` | the fits alone: `hessian_fitting_loss`, `update_kron_q`, `precond_grad_kron` and others |
 """
 
+from optimizers.second_order.mfac import empirical_fisher_ihvp, empirical_fisher_inverse_diag, mfac, scale_by_mfac
 from optimizers.second_order.psgd import preconditioner_probability_schedule, psgd_kron, scale_by_psgd_kron
 from optimizers.second_order.psgd_fitting import (
     hessian_fitting_loss,
@@ -25,7 +28,10 @@ from optimizers.second_order.psgd_fitting import (
 from optimizers.second_order.psgd_global import psgd_dense, psgd_lra, psgd_xmat
 
 __all__ = [
+    "empirical_fisher_ihvp",
+    "empirical_fisher_inverse_diag",
     "hessian_fitting_loss",
+    "mfac",
     "precond_grad_dense",
     "precond_grad_diag",
     "precond_grad_kron",
@@ -36,6 +42,7 @@ __all__ = [
     "psgd_kron",
     "psgd_lra",
     "psgd_xmat",
+    "scale_by_mfac",
     "scale_by_psgd_kron",
     "update_dense_q",
     "update_diag_q",

@@ -1,7 +1,7 @@
 """The frame of preconditioned SGD: fit Q from pairs (v, h), apply P = QᵀQ, whatever the Lie group.
 
 Leaves of equal shape are one stack `[leaves, ...]`, on which every operation is written once: a tree of a thousand
-equal leaves traces and compiles as one of a few. Q is kept in the order of the stacks, in flat arrays, whatever the tree.
+equal leaves traces and compiles as one of a few. Q is kept in the order of the stacks, in flat arrays.
 """
 
 import math

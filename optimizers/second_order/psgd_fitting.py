@@ -105,10 +105,11 @@ def update_dense_q(
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> hessian, q = jnp.array([[2.0, 1.0], [1.0, -3.0]]), jnp.eye(2)
+        >>> hessian, q = jnp.array([[2.0, 1.0], [1.0, 3.0]]), jnp.eye(2)
+        >>> update = jax.jit(lambda q, v, h: update_dense_q(q, v, h, mu=0.5))
         >>> for key in jax.random.split(jax.random.key(0), 300):
         ...     v = jax.random.normal(key, (2,))
-        ...     q = update_dense_q(q, v, hessian @ v, mu=0.5)
+        ...     q = update(q, v, hessian @ v)
         >>> print(jnp.round(jnp.abs(jnp.linalg.eigvals(q.T @ q @ hessian)), 2))
         [1. 1.]
 
@@ -211,9 +212,10 @@ def update_kron_q(
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> q, scales = (jnp.eye(2), jnp.eye(2)), jnp.array([[8.0, 4.0], [2.0, 1.0]])
+        >>> update = jax.jit(lambda q, v, h: update_kron_q(q, v, h, mu=0.5))
         >>> for key in jax.random.split(jax.random.key(0), 300):
         ...     v = jax.random.normal(key, (2, 2))
-        ...     q = update_kron_q(q, v, scales * v, mu=0.5)
+        ...     q = update(q, v, scales * v)
         >>> print(precond_grad_kron(q, scales).round(2))
         [[1. 1.]
          [1. 1.]]
@@ -274,9 +276,10 @@ def update_lra_q(
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> q = (jnp.eye(2, 1), jnp.eye(2, 1), jnp.ones(2))
+        >>> update = jax.jit(lambda q, v, h, on_u: update_lra_q(q, v, h, update_u=on_u))
         >>> for key in jax.random.split(jax.random.key(0), 300):
         ...     v = jax.random.normal(key, (2,))
-        ...     q = update_lra_q(q, v, jnp.array([4.0, 0.5]) * v, update_u=jax.random.bernoulli(key))
+        ...     q = update(q, v, jnp.array([4.0, 0.5]) * v, jax.random.bernoulli(key))
         >>> print(precond_grad_lra(q, jnp.array([4.0, 0.5])).round(2))
         [1. 1.]
 
@@ -328,9 +331,10 @@ def update_xmat_q(
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> hessian, q = jnp.array([[2.0, 1.0], [1.0, 1.0]]), (jnp.ones(2), jnp.zeros(2))
+        >>> update = jax.jit(lambda q, v, h: update_xmat_q(q, v, h, mu=0.5))
         >>> for key in jax.random.split(jax.random.key(0), 300):
         ...     v = jax.random.normal(key, (2,))
-        ...     q = update_xmat_q(q, v, hessian @ v, mu=0.5)
+        ...     q = update(q, v, hessian @ v)
         >>> print(precond_grad_xmat(q, hessian @ jnp.ones(2)).round(2))
         [1. 1.]
 

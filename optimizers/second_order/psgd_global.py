@@ -72,10 +72,10 @@ def psgd_lra(
         >>> import jax, jax.numpy as jnp, optax
         >>> gradient = jax.grad(lambda w: 50 * w[0] ** 2 + w[0] * w[1] + 0.5 * w[1] ** 2)
         >>> w, tx = jnp.ones(2), psgd_lra(0.5, mode="newton")
-        >>> state = tx.init(w)
-        >>> for _ in range(200):
-        ...     updates, state = tx.update(gradient(w), state, w, grad_fn=gradient)
-        ...     w = optax.apply_updates(w, updates)
+        >>> def step(carry, _):
+        ...     updates, state = tx.update(gradient(carry[0]), carry[1], carry[0], grad_fn=gradient)
+        ...     return (optax.apply_updates(carry[0], updates), state), None
+        >>> (w, _), _ = jax.lax.scan(step, (w, tx.init(w)), length=300)
         >>> print(jnp.abs(w).round(3))
         [0. 0.]
 
@@ -148,10 +148,10 @@ def psgd_xmat(
         >>> import jax, jax.numpy as jnp, optax
         >>> gradient = jax.grad(lambda w: 50 * w[0] ** 2 + w[0] * w[1] + 0.5 * w[1] ** 2)
         >>> w, tx = jnp.ones(2), psgd_xmat(0.5, mode="newton")
-        >>> state = tx.init(w)
-        >>> for _ in range(200):
-        ...     updates, state = tx.update(gradient(w), state, w, grad_fn=gradient)
-        ...     w = optax.apply_updates(w, updates)
+        >>> def step(carry, _):
+        ...     updates, state = tx.update(gradient(carry[0]), carry[1], carry[0], grad_fn=gradient)
+        ...     return (optax.apply_updates(carry[0], updates), state), None
+        >>> (w, _), _ = jax.lax.scan(step, (w, tx.init(w)), length=300)
         >>> print(jnp.abs(w).round(3))
         [0. 0.]
 
@@ -221,10 +221,10 @@ def psgd_dense(
         >>> import jax, jax.numpy as jnp, optax
         >>> gradient = jax.grad(lambda w: 50 * w[0] ** 2 + w[0] * w[1] + 0.5 * w[1] ** 2)
         >>> w, tx = jnp.ones(2), psgd_dense(0.5, mode="newton")
-        >>> state = tx.init(w)
-        >>> for _ in range(200):
-        ...     updates, state = tx.update(gradient(w), state, w, grad_fn=gradient)
-        ...     w = optax.apply_updates(w, updates)
+        >>> def step(carry, _):
+        ...     updates, state = tx.update(gradient(carry[0]), carry[1], carry[0], grad_fn=gradient)
+        ...     return (optax.apply_updates(carry[0], updates), state), None
+        >>> (w, _), _ = jax.lax.scan(step, (w, tx.init(w)), length=300)
         >>> print(jnp.abs(w).round(3))
         [0. 0.]
 

@@ -21,11 +21,23 @@ from contracts.cases import (
     particles,
     robust_estimation,
     scalarization,
+    second_order_fitted,
     transformations,
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
+OPTIMIZERS = (
+    transformations,
+    gradients,
+    estimators,
+    examples,
+    aggregation,
+    gramian,
+    coordinates,
+    particles,
+    layers,
+    second_order_fitted,
+)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
