@@ -16,7 +16,7 @@
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | around them: `shared_only`, `gramian`, `cross_gramian`, `conflict_rate` |
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
-| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear`, `tract_linear` and others |
+| | `randomized_dense`, `straight_through`, `reste`, `likelihood_ratio_linear`, `tract_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `second_order/` | preconditioners fitted to curvature or gradients: `psgd_kron`, `psgd_lra`, `psgd_dense`; `mfac` |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |

@@ -211,12 +211,12 @@ PAIR_FAULTS = (
 )
 
 
-def step(name: str, q: Any, shape: tuple[int, ...], result: Any, **keywords: Any) -> Function:
+def step(function: str, q: Any, shape: tuple[int, ...], result: Any, **keywords: Any) -> Function:
     """A case of one step of a fit, from what draws Q."""
     settings = {**STEP, "static": {**STEP["static"], **keywords.pop("static", {})}}
     return Function(
-        name=keywords.pop("name", name),
-        function=getattr(optimizers, name),
+        name=keywords.pop("name", function),
+        function=getattr(optimizers, function),
         traced=lambda generator: {"q": q(generator), **pair(generator, *shape)},
         shapes=result,
         faults=(*PAIR_FAULTS, *keywords.pop("faults", ())),
