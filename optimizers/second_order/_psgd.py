@@ -38,7 +38,7 @@ class PsgdState(NamedTuple):
         lipschitz: running bounds that normalise the steps of Q.
     """
 
-    count: Array
+    count: Array  # type: ignore[assignment]
     key: Array
     mu: PyTree
     q: tuple[Array, ...]
@@ -104,7 +104,7 @@ def kinds_of(leaves: list[Any]) -> list[Kind]:
     for number, leaf in enumerate(leaves):
         if leaf.size:
             found.setdefault((leaf.shape, accumulator_dtype(leaf.dtype)), []).append(number)
-    return [Kind(*kind, members) for kind, members in found.items()]
+    return [Kind(shape, dtype, members) for (shape, dtype), members in found.items()]
 
 
 def stack(kinds: list[Kind], leaves: list[Any]) -> Stacks:
@@ -151,8 +151,16 @@ def check_settings(function: str, settings: Settings) -> Settings:
     def widened(value: Any) -> Any:
         return value if value is None or callable(value) else wide_scalar(value)
 
-    numbers = ("b1", "preconditioner_lr", "preconditioner_update_probability", "preconditioner_init_scale")
-    numbers += ("lipschitz_decay", "damping", "max_rms", "max_amplitude")
+    numbers = (
+        "b1",
+        "preconditioner_lr",
+        "preconditioner_update_probability",
+        "preconditioner_init_scale",
+        "lipschitz_decay",
+        "damping",
+        "max_rms",
+        "max_amplitude",
+    )
     return s._replace(
         mu_dtype=check_moment_dtype(function, "mu_dtype", s.mu_dtype, MU_DTYPES),
         **{name: widened(getattr(s, name)) for name in numbers},
@@ -167,7 +175,8 @@ def _clip(stacks: Stacks, max_rms: Any, max_amplitude: Any, per_leaf: bool) -> S
     """Root mean squares of at most `max_rms`, of each leaf or of all, and then entries of at most `max_amplitude`."""
     squares = [_square_mean(x, per_leaf) for x in stacks]
     if not per_leaf and stacks:
-        squares = [sum(squares) / sum(x.size for x in stacks)] * len(stacks)
+        mean = jnp.sum(jnp.stack(squares)) / sum(x.size for x in stacks)
+        squares = [mean] * len(stacks)
     clipped = [
         x * jnp.minimum(1.0, max_rms / (jnp.sqrt(square) + TINY)).astype(x.dtype) for x, square in zip(stacks, squares)
     ]
@@ -250,15 +259,15 @@ def scale_by_group(function: str, group: LieGroup, settings: Settings) -> optax.
 
         def fit(q: Q, lipschitz: Array) -> tuple[Q, Array]:
             h = average if s.whiten_momentum else gradient
-            v = _draw(first, h) if newton or group.needs_v else None
-            noise = v
+            random = _draw(first, h)
+            v, noise = (random if group.needs_v else None), random
             if newton:
-                v, h = product(v, kinds, count, params, grad_fn)
-                noise = None
+                v, h = product(random, kinds, count, params, grad_fn)
+                noise = _draw(second, h)
             scale = s.preconditioner_init_scale
             if scale is None:
                 scale = _first_scale(v if newton else None, h, s.damping)
-            h = _damped(h, _draw(second, h) if noise is None else noise, s.damping)
+            h = _damped(h, noise, s.damping)
             q = group.scale(kinds, q, jnp.where(state.count == 0, scale, 1.0))
             new = group.fit(kinds, q, lipschitz, v, h, fitting, s.preconditioner_lr, s.lipschitz_decay)
             cast: tuple[Q, Array] = jax.tree.map(lambda n, o: n.astype(o.dtype), new, (state.q, lipschitz))

@@ -72,7 +72,7 @@ def kron_group(max_size: float, max_skew: float, geometry: Geometry) -> LieGroup
         del key
 
         def identity(shape: tuple[int, ...], copies: int) -> Array:
-            one = jnp.ones(shape) if len(shape) == 1 else jnp.eye(*shape)
+            one = jnp.ones(shape) if len(shape) == 1 else jnp.eye(shape[0])
             return jnp.broadcast_to(one, (copies, *shape))
 
         dtype = _dtype(kinds)
@@ -143,10 +143,12 @@ def lra_group(rank: int) -> LieGroup:
     ) -> tuple[Q, Array]:
         del kinds
         x, y = _join(v or [], q[2].dtype), _join(h, q[2].dtype)
-        return lra_step(q, lipschitz, x, y, mu, decay, jax.random.bernoulli(key))
+        u, w, d = q
+        return lra_step((u, w, d), lipschitz, x, y, mu, decay, jax.random.bernoulli(key))
 
     def apply(kinds: list[Kind], q: Q, g: Stacks) -> Stacks:
-        return _as_stacks(lra_apply(q, _join(g, q[2].dtype)), kinds)
+        u, w, d = q
+        return _as_stacks(lra_apply((u, w, d), _join(g, d.dtype)), kinds)
 
     return LieGroup(start, scale, fit, apply)
 
@@ -167,12 +169,14 @@ def cross_group() -> LieGroup:
         kinds: list[Kind], q: Q, lipschitz: Array, v: Stacks | None, h: Stacks, key: Array, mu: Any, decay: Any
     ) -> tuple[Q, Array]:
         del kinds, key
-        gradient, ell = cross_gradient(*q, _join(v or [], q[0].dtype), _join(h, q[0].dtype))
+        a, b = q
+        gradient, ell = cross_gradient(a, b, _join(v or [], q[0].dtype), _join(h, q[0].dtype))
         ell = bound(ell, lipschitz[0], decay)
-        return (_step(q[0], gradient[0], ell, mu), _step(q[1], gradient[1], ell, mu)), ell[None]
+        return (_step(a, gradient[0], ell, mu), _step(b, gradient[1], ell, mu)), ell[None]
 
     def apply(kinds: list[Kind], q: Q, g: Stacks) -> Stacks:
-        return _as_stacks(cross_apply(*q, _join(g, q[0].dtype)), kinds)
+        a, b = q
+        return _as_stacks(cross_apply(a, b, _join(g, a.dtype)), kinds)
 
     return LieGroup(start, scale, fit, apply)
 

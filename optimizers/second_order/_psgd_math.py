@@ -131,12 +131,13 @@ def kron_step(
     geometry: Geometry,
 ) -> tuple[tuple[Array, ...], Array]:
     """A step of every factor with its normaliser `[axes]`; without `v`, its expectation over normal numbers."""
+    forward, backward = h, v
     if geometry == "EQ":
-        forward, backward = h, v
+        assert backward is not None  # this group has no expectation
         for axis, q in enumerate(factors):
             forward, backward = apply_factor(q, forward, axis), solve_factor(q, backward, axis)
     else:
-        forward, backward = kron_apply(factors, h), v
+        forward = kron_apply(factors, h)
     new, bounds = [], []
     for axis, q in enumerate(factors):
         diagonal = q.ndim == 1

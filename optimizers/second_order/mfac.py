@@ -115,7 +115,7 @@ def empirical_fisher_inverse_diag(
         return (vectors.at[index].set(v / root), diagonal - (v / root) ** 2, index + 1), None
 
     start = jnp.full(grads.shape[1], 1.0 / damping, grads.dtype)
-    (_, diagonal, _), _ = lax.scan(add, (jnp.zeros_like(grads), start, 0), grads)
+    (_, diagonal, _), _ = lax.scan(add, (jnp.zeros_like(grads), start, jnp.zeros([], jnp.int32)), grads)
     return diagonal
 
 
@@ -129,7 +129,7 @@ class MfacState(NamedTuple):
         mu: moving average of the directions, or None.
     """
 
-    count: Array
+    count: Array  # type: ignore[assignment]
     gram: Array
     grads: PyTree
     mu: PyTree

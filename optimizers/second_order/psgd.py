@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_positive_integer, check_range
-from optimizers._moments import check_descent, descend
+from optimizers._moments import check_descent, descend, wide_scalar
 from optimizers.second_order._psgd import Settings, scale_by_group
 from optimizers.second_order._psgd_groups import kron_group
 from optimizers.second_order._psgd_math import Geometry
 
 Mode = Literal["whitening", "newton"]
-ScalarOrSchedule = optax.ScalarOrSchedule
 
 
 def preconditioner_probability_schedule(
@@ -62,7 +61,7 @@ def preconditioner_probability_schedule(
 
     def schedule(count: jax.typing.ArrayLike) -> jax.Array:
         late = jnp.maximum(jnp.asarray(count, float) - flat_start, 0.0)
-        return jnp.clip(max_prob * jnp.exp(-decay * late), min_prob, max_prob)
+        return jnp.clip(max_prob * jnp.exp(-wide_scalar(decay) * late), min_prob, max_prob)
 
     return schedule
 
@@ -82,7 +81,7 @@ def scale_by_psgd_kron(
     *,
     mode: Mode = "whitening",
     preconditioner_lr: jax.typing.ArrayLike = 0.1,
-    preconditioner_update_probability: ScalarOrSchedule = 1.0,
+    preconditioner_update_probability: optax.ScalarOrSchedule = 1.0,
     preconditioner_init_scale: jax.typing.ArrayLike | None = None,
     max_size_triangular: float = 8192,
     max_skew_triangular: float = 1.0,
@@ -159,14 +158,14 @@ def scale_by_psgd_kron(
 
 
 def psgd_kron(
-    learning_rate: ScalarOrSchedule,
+    learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike | None = 0.9,
-    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
     mask: Any = None,
     *,
     mode: Mode = "whitening",
     preconditioner_lr: jax.typing.ArrayLike = 0.1,
-    preconditioner_update_probability: ScalarOrSchedule = 1.0,
+    preconditioner_update_probability: optax.ScalarOrSchedule = 1.0,
     preconditioner_init_scale: jax.typing.ArrayLike | None = None,
     max_size_triangular: float = 8192,
     max_skew_triangular: float = 1.0,

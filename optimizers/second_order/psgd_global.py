@@ -14,19 +14,18 @@ from optimizers.second_order._psgd import Settings, scale_by_group
 from optimizers.second_order._psgd_groups import cross_group, dense_group, lra_group
 
 Mode = Literal["whitening", "newton"]
-ScalarOrSchedule = optax.ScalarOrSchedule
 
 
 def psgd_lra(
-    learning_rate: ScalarOrSchedule,
+    learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike | None = 0.9,
-    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
     mask: Any = None,
     *,
     mode: Mode = "whitening",
     rank: int = 10,
     preconditioner_lr: jax.typing.ArrayLike = 0.1,
-    preconditioner_update_probability: ScalarOrSchedule = 1.0,
+    preconditioner_update_probability: optax.ScalarOrSchedule = 1.0,
     preconditioner_init_scale: jax.typing.ArrayLike | None = None,
     lipschitz_decay: jax.typing.ArrayLike = 0.9,
     damping: jax.typing.ArrayLike = 1e-9,
@@ -95,14 +94,14 @@ def psgd_lra(
 
 
 def psgd_xmat(
-    learning_rate: ScalarOrSchedule,
+    learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike | None = 0.9,
-    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
     mask: Any = None,
     *,
     mode: Mode = "newton",
     preconditioner_lr: jax.typing.ArrayLike = 0.1,
-    preconditioner_update_probability: ScalarOrSchedule = 1.0,
+    preconditioner_update_probability: optax.ScalarOrSchedule = 1.0,
     preconditioner_init_scale: jax.typing.ArrayLike | None = None,
     lipschitz_decay: jax.typing.ArrayLike = 0.9,
     damping: jax.typing.ArrayLike = 1e-9,
@@ -167,15 +166,15 @@ def psgd_xmat(
 
 
 def psgd_dense(
-    learning_rate: ScalarOrSchedule,
+    learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike | None = 0.9,
-    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
     mask: Any = None,
     *,
     mode: Mode = "newton",
     group: Literal["triangular", "general"] = "triangular",
     preconditioner_lr: jax.typing.ArrayLike = 0.1,
-    preconditioner_update_probability: ScalarOrSchedule = 1.0,
+    preconditioner_update_probability: optax.ScalarOrSchedule = 1.0,
     preconditioner_init_scale: jax.typing.ArrayLike | None = None,
     lipschitz_decay: jax.typing.ArrayLike = 0.9,
     damping: jax.typing.ArrayLike = 1e-9,

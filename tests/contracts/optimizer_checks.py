@@ -250,6 +250,7 @@ def check_inject_hyperparams(case: Transformation) -> None:
     static = tuple(name for name in inspect.signature(case.function).parameters if name not in values)
     other = {name: value for name, value in case.arguments.items() if name not in values}
     tx, plain = optax.inject_hyperparams(case.function, static_args=static)(**other, **values), case.make(**values)
+    tx = optax.with_extra_args_support(tx) if case.extra is None else given(tx, case.extra)
     state = tx.init(params)
     assert set(state.hyperparams) == set(values), f"injected {sorted(state.hyperparams)}"
     update = jax.jit(tx.update)

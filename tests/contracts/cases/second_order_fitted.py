@@ -95,8 +95,14 @@ TRANSFORMATIONS = [
     Transformation(
         name="scale_by_psgd_kron",
         function=optimizers.scale_by_psgd_kron,
-        arguments={"key": 3, "max_size_triangular": 8, "max_skew_triangular": 2.0, "whiten_momentum": True},
-        **{**KRON, "elsewhere": ("mode",)},
+        arguments={
+            "mode": "whitening",
+            "key": 3,
+            "max_size_triangular": 8,
+            "max_skew_triangular": 2.0,
+            "whiten_momentum": True,
+        },
+        **{**KRON, "elsewhere": ()},
     ),
     Transformation(
         name="psgd_kron",
@@ -132,6 +138,14 @@ TRANSFORMATIONS = [
             "switches": {"group": "general"},
             "faults": (*PSGD["faults"], Fault({"group": "orthogonal"}, ValueError)),
         },
+    ),
+    Transformation(
+        name="scale_by_optimal_input_gain",
+        function=optimizers.scale_by_optimal_input_gain,
+        hyperparameters={"damping": 0.1},
+        refused={"damping": (-0.1,)},
+        extra=quadratic_gradient,
+        elementwise=False,
     ),
     Transformation(
         name="scale_by_mfac", function=optimizers.scale_by_mfac, arguments={"num_grads": 3}, stacks=1, **MFAC
@@ -321,6 +335,26 @@ FUNCTIONS = [
         refused={"damping": (0.0, -1.0)},
         numbers=("damping",),
         faults=(Fault({"grads": lambda g: g[0]}, ValueError),),
+    ),
+    Function(
+        name="optimal_input_gains",
+        function=optimizers.optimal_input_gains,
+        traced=lambda generator: {"kernel": normal(generator, 3, 2)},
+        static={"damping": 0.1, "loss_fn": lambda kernel: jnp.mean(jnp.tanh(kernel + 0.5) ** 2)},
+        shape=(3,),
+        refused={"damping": (-1.0,)},
+        numbers=("damping",),
+        faults=(Fault({"loss_fn": 1.0}, TypeError), Fault({"kernel": lambda kernel: kernel[0]}, ValueError)),
+    ),
+    Function(
+        name="hidden_weight_optimization_direction",
+        function=optimizers.hidden_weight_optimization_direction,
+        traced=lambda generator: {"grad": normal(generator, 3, 2), "x": normal(generator, 6, 3)},
+        static={"damping": 0.1},
+        shape=(3, 2),
+        refused={"damping": (-1.0,)},
+        numbers=("damping",),
+        faults=(Fault({"grad": lambda grad: grad[1:]}, ValueError), Fault({"x": lambda x: x[0]}, ValueError)),
     ),
     Function(
         name="tract_linear",
