@@ -17,7 +17,7 @@
 | | by coordinate, or with a memory: `graddrop`, `trimmed_mean`, `gradvac`, `gradnorm`, `moco`, `db_mtl` |
 | | around them: `shared_only`, `gramian`, `cross_gramian`, `conflict_rate` |
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
-| | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
+| | `randomized_dense`, `straight_through`, `reste`, `likelihood_ratio_linear`, `tract_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
 | `precision/` | training in 16 bits: `mixed_precision`, `dynamic_loss_scale`; `with_master_weights`, |
 | | `with_kahan_summation`, `apply_updates_stochastic_rounding` |
@@ -47,6 +47,7 @@
 | `decay.py` | pulls on weights: `norm_loss`, `add_norm_decay`, `add_lobster_decay`, `selective_weight_decay` |
 | `pruning.py` | `magnitude_threshold_prune`, `pruning_threshold`, `iterative_magnitude_prune` |
 | `reparametrization.py` | weights as functions of parameters: `weight_conditioning`, `weight_compander` and others |
+| `second_order/` | preconditioners fitted to curvature or gradients: `psgd_kron`, `psgd_lra`, `psgd_dense`; `mfac` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `variance_reduction.py` | gradient rules of finite sums: `svrg`, `saga`, `sag`; `norm_test_batch_size` |
 | `training.py` | `TrainState`, `make_train_step` |
@@ -220,6 +221,9 @@ from optimizers.layers import (
     reverse_gradient,
     straight_through,
     subsample_entropy_penalty,
+    tract_conv,
+    tract_linear,
+    tract_precondition,
 )
 from optimizers.mirror import dual_weight_change, mirror_descent
 from optimizers.momentum import distillation_oriented_trainer, normalized_weight_decay, sgdw
@@ -275,21 +279,45 @@ from optimizers.schedules import (
 )
 from optimizers.second_order import (
     adahessian,
+    empirical_fisher_ihvp,
+    empirical_fisher_inverse_diag,
     gauss_newton_bartlett_estimator,
     gradient_normalized_newton,
     gradient_regularized_newton_direction,
+    hessian_fitting_loss,
+    hidden_weight_optimization_direction,
     hutchinson_estimator_diag_hessian,
+    mfac,
     natural_gradient,
     oasis,
+    optimal_input_gains,
     ou_relax,
+    precond_grad_dense,
+    precond_grad_diag,
+    precond_grad_kron,
+    precond_grad_lra,
+    precond_grad_xmat,
+    preconditioner_probability_schedule,
+    psgd_dense,
+    psgd_kron,
+    psgd_lra,
+    psgd_xmat,
     saddle_free_direction,
     saddle_free_newton,
     sania,
     scale_by_adahessian,
+    scale_by_mfac,
+    scale_by_optimal_input_gain,
+    scale_by_psgd_kron,
     scale_by_sophia,
     sophia,
     sophia_g,
     thermodynamic_natural_gradient,
+    update_dense_q,
+    update_diag_q,
+    update_kron_q,
+    update_lra_q,
+    update_xmat_q,
 )
 from optimizers.sign import lion, lion_k, scale_by_lion, scale_by_lion_k, signum
 from optimizers.stepsize import (
@@ -386,6 +414,8 @@ __all__ = [
     "dualproj_weights",
     "dwa",
     "dynamic_loss_scale",
+    "empirical_fisher_ihvp",
+    "empirical_fisher_inverse_diag",
     "ensemble_kalman_step",
     "esam",
     "euclidean",
@@ -425,7 +455,9 @@ __all__ = [
     "gumbel_subsample_mask",
     "gumbel_topk",
     "half_life_schedule",
+    "hessian_fitting_loss",
     "hessian_vector_product",
+    "hidden_weight_optimization_direction",
     "hutchinson_diagonal",
     "hutchinson_estimator_diag_hessian",
     "hutchinson_trace",
@@ -460,6 +492,7 @@ __all__ = [
     "max_w_mix",
     "mean_tasks",
     "mean_teacher",
+    "mfac",
     "mgda",
     "mgda_weights",
     "mirror_descent",
@@ -485,6 +518,7 @@ __all__ = [
     "oasis",
     "one_cycle_momentum_schedule",
     "one_cycle_schedule",
+    "optimal_input_gains",
     "orthograd",
     "ou_relax",
     "parameter_average",
@@ -499,11 +533,21 @@ __all__ = [
     "per_task",
     "poincare_ball",
     "positive_definite",
+    "precond_grad_dense",
+    "precond_grad_diag",
+    "precond_grad_kron",
+    "precond_grad_lra",
+    "precond_grad_xmat",
+    "preconditioner_probability_schedule",
     "privacy_epsilon",
     "private_gradient",
     "product_feedback_dense",
     "product_feedback_init",
     "pruning_threshold",
+    "psgd_dense",
+    "psgd_kron",
+    "psgd_lra",
+    "psgd_xmat",
     "quantize_state",
     "rademacher_like",
     "rand_k",
@@ -549,7 +593,10 @@ __all__ = [
     "scale_by_fadam",
     "scale_by_lion",
     "scale_by_lion_k",
+    "scale_by_mfac",
     "scale_by_multi_adam",
+    "scale_by_optimal_input_gain",
+    "scale_by_psgd_kron",
     "scale_by_sophia",
     "scale_by_stable_adam",
     "schedule_free",
@@ -581,7 +628,15 @@ __all__ = [
     "target_surrogate_descent",
     "thermodynamic_natural_gradient",
     "top_k",
+    "tract_conv",
+    "tract_linear",
+    "tract_precondition",
     "trimmed_mean",
+    "update_dense_q",
+    "update_diag_q",
+    "update_kron_q",
+    "update_lra_q",
+    "update_xmat_q",
     "upgrad",
     "upgrad_weights",
     "warm_restarts_schedule",

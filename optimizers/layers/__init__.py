@@ -15,6 +15,8 @@ rank. Gradients have the dtypes of what they are gradients of, as those of the p
 | `sampling.py` | hard samples with soft gradients: `gumbel_topk`, `gumbel_subsample_mask`, |
 | | `subsample_entropy_penalty` |
 | `mixing.py` | candidate operations of an architecture search, added up: `max_w_mix` |
+| `tract.py` | first layers trained through their pre-activations: `tract_linear`, `tract_conv`, |
+| | `tract_precondition` |
 | `likelihood_ratio.py` | noise at the output of a module, and the gradient from what it did to the loss: |
 | | `likelihood_ratio_noise`, `likelihood_ratio_linear`, `likelihood_ratio_surrogate` |
 """
@@ -36,6 +38,7 @@ from optimizers.layers.mixing import max_w_mix
 from optimizers.layers.randomized import randomized_dense, randomized_matmul, randomized_matmul_variance
 from optimizers.layers.sampling import gumbel_subsample_mask, gumbel_topk, subsample_entropy_penalty
 from optimizers.layers.straight_through import reste, reste_schedule, reverse_gradient, straight_through
+from optimizers.layers.tract import tract_conv, tract_linear, tract_precondition
 
 __all__ = [
     "alignment_cosine",
@@ -58,4 +61,7 @@ __all__ = [
     "reverse_gradient",
     "straight_through",
     "subsample_entropy_penalty",
+    "tract_conv",
+    "tract_linear",
+    "tract_precondition",
 ]
