@@ -1,5 +1,6 @@
 """One training update of the transformations that read the loss, ours beside optax's."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
