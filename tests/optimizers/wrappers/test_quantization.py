@@ -118,6 +118,16 @@ def test_stochastic_rounding_is_unbiased():
     assert np.all(seen.std(0)[1:] > 0)
 
 
+def test_leaves_and_steps_are_rounded_with_noise_of_their_own():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=5000), jnp.float32)
+    tx, grads = quantize_state(optax.ema(0.9, debias=False)), {"a": x, "b": x}
+    state = tx.init(grads)
+    update = jax.jit(tx.update)
+    first, later = (update(grads, state._replace(count=jnp.int32(count)))[1].inner_state.ema for count in (0, 7))
+    for other in (first["b"], later["a"]):
+        assert 0.1 < np.mean(np.asarray(first["a"].codes != other.codes)) < 0.5
+
+
 PARAMS = {"w": jnp.ones((128, 96)), "b": jnp.ones(96), "e": jnp.ones((5000,))}
 
 
