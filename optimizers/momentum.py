@@ -174,7 +174,7 @@ def _two_momenta(momentum: Any, delta: Any, decay: Any, dtype: Any) -> optax.Gra
         return new[0] + new[1]
 
     moments = {"task": first_moment(dtype), "distillation": first_moment(dtype)}
-    decays = momentum - delta, momentum + delta
+    decays = momentum + delta, momentum - delta
     sums = elementwise(_Sums, moments, lambda state, step: decays, advance, direction, reads_params=True)
 
     def init(params: PyTree) -> DistillationState:
