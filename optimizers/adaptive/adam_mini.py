@@ -118,11 +118,11 @@ def scale_by_adam_mini(
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> tx, gradient = scale_by_adam_mini(), jnp.array([[3.0, 1.0], [4.0, 1.0]])
+        >>> tx, gradient = scale_by_adam_mini(), jnp.array([[1.0, 3.0], [7.0, 3.0]])
         >>> update, state = tx.update(gradient, tx.init(gradient))
-        >>> print(update.round(2))  # columns over the roots of 12.5 and of 1
-        [[0.85 1.  ]
-         [1.13 1.  ]]
+        >>> print((5 * update).round())  # columns over the roots of 25 and of 9
+        [[1. 5.]
+         [7. 5.]]
 
     Source:
         Y. Zhang, C. Chen, Z. Li, T. Ding, C. Wu, D. P. Kingma, Y. Ye, Z.-Q. Luo, R. Sun, "Adam-mini: Use Fewer Learning

@@ -119,7 +119,7 @@ def scale_by_fadam(
         >>> tx = scale_by_fadam()
         >>> gradient = jnp.array([0.5, -2.0, 0.0])
         >>> update, state = tx.update(gradient, tx.init(gradient))
-        >>> print(10 * update.round(4))  # a tenth of the sign
+        >>> print((10 * update).round(4))  # a tenth of the sign
         [ 1. -1.  0.]
 
     Source:

@@ -11,6 +11,7 @@ STEPS, RATE = 50, 1e-2
 KEPT = [0, 1, 9, 29, STEPS - 1]
 SHAPES = {"matrix": (3, 4), "vector": (5,), "batch": (2, 3, 2)}
 # AdamMini tells blocks apart by the names of a model's parameters: elements, heads, and one block for each of the rest.
+WIDE = {"momentum_dtype": torch.float64, "fim_dtype": torch.float64}
 NAMED = {"embed": (3, 4), "q_proj": (4, 4), "mlp": (2, 4)}
 
 
@@ -70,8 +71,8 @@ def main() -> None:
             optimizer.state[x]["v"].copy_(velocity[name])
 
     cases = {
-        "fadam": lambda x: FAdam(x.values(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.1),
-        "fadam_p": lambda x: FAdam(x.values(), lr=RATE, weight_decay=0.0, p=0.3, eps=1e-2, eps_2=0.1, clip=0.5),
+        "fadam": lambda x: FAdam(x.values(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.1, **WIDE),
+        "fadam_p": lambda x: FAdam(x.values(), lr=RATE, weight_decay=0, p=0.3, eps=1e-2, eps_2=0.1, clip=0.5, **WIDE),
         "stable_adamw": lambda x: StableAdamW(x.values(), lr=RATE, betas=(0.8, 0.9), weight_decay=0.1),
         "stable_adamw_no_decay": lambda x: StableAdamW(x.values(), lr=RATE, eps=1e-3, weight_decay=0.0),
         "came": lambda x: CAME(x.values(), lr=1e-3, betas=(0.9, 0.99, 0.999), weight_decay=0.1),
