@@ -106,6 +106,12 @@ def test_the_lanczos_basis_is_orthonormal_and_ends_where_the_krylov_space_does()
         np.testing.assert_allclose(matrix, q @ SYMMETRIC @ q.T, atol=1e-12)
 
 
+def test_a_krylov_space_is_no_larger_than_the_space():
+    basis, matrix = jax.eval_shape(lambda start: lanczos(multiply(SYMMETRIC), start, 20), split(jnp.ones(7)))
+    assert basis["a"].shape == (7, 2, 2)
+    assert matrix.shape == (7, 7)
+
+
 def test_functions_of_a_matrix_equal_scipy():
     with jax.enable_x64(True):
         expected = scipy.linalg.expm(-POSITIVE / 10) @ GRADIENT
@@ -287,6 +293,12 @@ def test_the_steps_of_the_process_tend_to_its_mean():
         np.testing.assert_allclose(followed, exact, rtol=1e-2, atol=1e-3 * np.abs(exact).max())  # Euler's error
         noisy = thermodynamic(GRADIENT, time=0.1, dt=1e-5, noise=1e-10)
         assert 0 < np.abs(noisy - followed).max() < 1e-4
+
+
+def test_the_process_moves_at_constant_speed_where_there_is_no_curvature():
+    g, tx = jnp.array([1.0, -2.0]), thermodynamic_natural_gradient(1.0, time=2.0, damping=0.0)
+    updates, _ = tx.update(g, tx.init(g), g, gnvp_fn=lambda p, v: 0.0 * v)
+    np.testing.assert_allclose(updates, -3.0 * g, rtol=1e-6)
 
 
 def test_thermodynamic_momentum_without_time_is_heavy_ball():
