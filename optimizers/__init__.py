@@ -18,6 +18,7 @@
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
+| `matrix/` | steps of a linear map: `muon`, `adamuon`, `normuon`, `steepest_descent` under norms, `scaled_gd` |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
@@ -148,6 +149,21 @@ from optimizers.layers import (
     straight_through,
     subsample_entropy_penalty,
 )
+from optimizers.matrix import (
+    adamuon,
+    dual_norm,
+    muon,
+    newton_schulz_orthogonalize,
+    normuon,
+    prodigy_sign,
+    scale_by_adamuon,
+    scale_by_muon,
+    scale_by_normuon,
+    scale_by_scaled_gd,
+    scale_by_steepest_descent,
+    scaled_gd,
+    steepest_descent,
+)
 from optimizers.momentum import normalized_weight_decay, sgdw
 from optimizers.particles import ensemble_kalman_step, svgd_direction
 from optimizers.sign import lion, scale_by_lion
@@ -160,6 +176,7 @@ __all__ = [
     "accumulate",
     "adam",
     "adamax",
+    "adamuon",
     "adamw",
     "ademamix",
     "ademamix_alpha_schedule",
@@ -184,6 +201,7 @@ __all__ = [
     "db_mtl",
     "direct_feedback",
     "dual_cone_projection_weights",
+    "dual_norm",
     "dualproj",
     "dualproj_weights",
     "dwa",
@@ -232,9 +250,12 @@ __all__ = [
     "moco",
     "modo",
     "modo_weights",
+    "muon",
     "nash_mtl",
     "nash_mtl_weights",
+    "newton_schulz_orthogonalize",
     "normalized_weight_decay",
+    "normuon",
     "pareto_guided",
     "pareto_guided_weights",
     "pcd",
@@ -245,6 +266,7 @@ __all__ = [
     "per_task",
     "privacy_epsilon",
     "private_gradient",
+    "prodigy_sign",
     "product_feedback_dense",
     "product_feedback_init",
     "random_loss_weighting",
@@ -259,14 +281,21 @@ __all__ = [
     "robust_weight_perturbation",
     "sam",
     "scale_by_adam",
+    "scale_by_adamuon",
     "scale_by_ademamix",
     "scale_by_lion",
+    "scale_by_muon",
+    "scale_by_normuon",
+    "scale_by_scaled_gd",
+    "scale_by_steepest_descent",
+    "scaled_gd",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
     "shared_only",
     "smooth_domain_adversarial",
     "spsa",
+    "steepest_descent",
     "straight_through",
     "subsample_entropy_penalty",
     "sum_tasks",

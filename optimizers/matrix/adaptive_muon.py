@@ -193,8 +193,8 @@ def scale_by_adamuon(
         >>> gradient = jnp.array([[3.0, 0.0], [0.0, 0.5]])
         >>> update, state = tx.update(gradient, tx.init(gradient))
         >>> print(update.round(2))
-        [[0.2 0. ]
-         [0.  0.2]]
+        [[0.28 0.  ]
+         [0.   0.28]]
 
     Source:
         C. Si, D. Zhang, W. Shen, "AdaMuon: Adaptive Muon Optimizer", 2025.
@@ -265,7 +265,7 @@ def adamuon(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.2f}")
-        0.00
+        3.46
 
     Source:
         C. Si, D. Zhang, W. Shen, "AdaMuon: Adaptive Muon Optimizer", 2025.
@@ -404,7 +404,7 @@ def normuon(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.2f}")
-        0.00
+        3.46
 
     Source:
         Z. Li et al., "NorMuon: Making Muon more efficient and scalable", 2025.

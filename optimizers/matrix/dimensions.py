@@ -89,7 +89,7 @@ def view_of(function: str, shape: tuple[int, ...], numbers: MuonDimensionNumbers
     """The leaf as matrices; without numbers, [..., in, out] with all axes but the last as rows, a vector as one row."""
     rank = len(shape)
     if numbers is None:
-        return wide_view(shape, range(rank - 1) if rank > 1 else range(rank), range(rank - 1, rank) if rank > 1 else ())
+        return wide_view(shape, range(rank - 1), range(max(rank - 1, 0), rank))
     rows, columns = (tuple(axis % rank for axis in _axes(axes)) for axes in numbers)
     if rank < 2 or set(rows) & set(columns):
         raise ValueError(f"{function}: weight_dimension_numbers must be disjoint axes of a leaf {shape}, got {numbers}")

