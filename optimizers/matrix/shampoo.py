@@ -10,7 +10,7 @@ from jax import lax
 from optimizers._checks import check_positive_integer, check_range
 from optimizers._moments import TINY, bias_correction, check_descent, descend, wide_scalar, zeros_for
 from optimizers._trees import PyTree
-from optimizers.matrix._factors import factors, inverse_root, nothing, outer, view_and_sides
+from optimizers.matrix._factors import factors, inverse_root, outer, view_and_sides
 from optimizers.matrix._stacks import map_stacks
 from optimizers.matrix.muon import widened
 from optimizers.momentum import heavy_ball
@@ -51,7 +51,7 @@ def _scale_by_shampoo(
     share = jnp.where(b2 < 1, 1 - b2, 1.0)
 
     def init(params: PyTree) -> ShampooState:
-        left, right = (factors(name, params, side, max_dim, True, nothing) for side in (0, 1))
+        left, right = (factors(name, params, side, max_dim, True) for side in (0, 1))
         nu = zeros_for(params) if grafting == "rms" else jax.tree.map(lambda p: jnp.zeros((0,), jnp.float32), params)
         copies = (jax.tree.map(jnp.zeros_like, factor) for factor in (left, right))
         return ShampooState(jnp.zeros([], jnp.int32), nu, left, right, *copies)
@@ -66,9 +66,7 @@ def _scale_by_shampoo(
             # Scalars in the dtype of the leaf: float64 constants leave float32 leaves as they are.
             decay, growth, whole, small = (jnp.asarray(s).astype(g.dtype) for s in (b2, share, correction, eps))
             seconds, roots = state_of_leaf[:2], state_of_leaf[2:]
-            new = tuple(
-                decay * s + growth * outer(g, side) if s.size else s for side, s in enumerate(seconds)
-            )
+            new = tuple(decay * s + growth * outer(g, side) if s.size else s for side, s in enumerate(seconds))
             order = 2 * sum(s.size > 0 for s in new)
             roots = lax.cond(
                 due,
@@ -84,15 +82,16 @@ def _scale_by_shampoo(
                 x = x * (_norm(g / (jnp.sqrt(nu / whole) + small + TINY)) / (_norm(x) + TINY))
             return x, nu, *new, *roots
 
+        treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(widened(updates))
         columns = [treedef.flatten_up_to(getattr(state, field)) for field in ShampooState._fields[1:]]
         places = [k for k, leaf in enumerate(leaves) if leaf.size > 0]
         views = [view_and_sides(name, leaves[k].shape, max_dim, True)[0] for k in places]
-        items = [[v.wide(leaves[k])[0] for k, v in zip(places, views, strict=True)]]
-        for number, column in enumerate(columns):
-            seen = [v.wide(column[k])[0] if number == 0 and column[k].size else column[k] for k, v in zip(places, views, strict=True)]
-            items.append(seen)
-        for k, view, (x, nu, *others) in zip(places, views, map_stacks(work, *items), strict=True):
+        grafts = [columns[0][k] for k in places]
+        grafts = [view.wide(nu)[0] if nu.size else nu for nu, view in zip(grafts, views, strict=True)]
+        gradients = [view.wide(leaves[k])[0] for k, view in zip(places, views, strict=True)]
+        found = map_stacks(work, gradients, grafts, *([column[k] for k in places] for column in columns[1:]))
+        for k, view, (x, nu, *others) in zip(places, views, found, strict=True):
             leaves[k] = view.narrow(x[None])
             columns[0][k] = view.narrow(nu[None]) if nu.size else nu
             for column, new in zip(columns[1:], others, strict=True):
@@ -202,7 +201,7 @@ def shampoo(
         ...     updates, state = tx.update(jax.grad(lambda x: jnp.sum(x**2))(params), state, params)
         ...     params = optax.apply_updates(params, updates)
         >>> print(f"{jnp.sum(params**2):.3f}")
-        0.010
+        0.086
 
     Source:
         V. Gupta, T. Koren, Y. Singer, "Shampoo: Preconditioned Stochastic Tensor Optimization", 2018.

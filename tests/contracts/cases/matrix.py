@@ -45,6 +45,30 @@ ADAPTIVE: dict[str, Any] = {
     "faults": (DTYPE_FAULT, *ITERATION_FAULTS),
     "switches": ITERATION,
 }
+SHAMPOO: dict[str, Any] = {
+    "hyperparameters": {"b2": 0.9, "eps": 1e-3},
+    "refused": {"b2": (-0.1, 1.1), "eps": (-1e-8,)},
+    "elementwise": False,
+    "switches": {"update_every": 2, "max_dim": 3, "grafting": "sgd"},
+    "faults": (
+        Fault({"update_every": 0}, ValueError),
+        Fault({"max_dim": 1.5}, TypeError),
+        Fault({"grafting": "adam"}, ValueError),
+    ),
+}
+SOAP: dict[str, Any] = {
+    "hyperparameters": {"b1": 0.9, "b2": 0.8, "shampoo_beta": 0.7, "eps": 1e-3},
+    "refused": {"b1": (-0.1, 1.0), "b2": (-0.1, 1.0), "shampoo_beta": (-0.1, 1.0), "eps": (-1e-8,)},
+    "dtypes": ("mu_dtype",),
+    "moments": 2,
+    "elementwise": False,
+    "switches": {"precondition_frequency": 2, "max_precondition_dim": 3, "precondition_1d": True},
+    "faults": (
+        DTYPE_FAULT,
+        Fault({"precondition_frequency": 0}, ValueError),
+        Fault({"max_precondition_dim": 1.5}, TypeError),
+    ),
+}
 ADAM = {"adam_b1": 0.8, "adam_b2": 0.9, "adam_weight_decay": 0.02, "adam_learning_rate": 0.2}
 ADAM_REFUSED = {
     "adam_b1": (-0.1, 1.0),
@@ -189,6 +213,29 @@ TRANSFORMATIONS = [
         elementwise=False,
     ),
     Transformation(
+        name="scale_by_shampoo",
+        function=optimizers.scale_by_shampoo,
+        marked=15,
+        **SHAMPOO,
+    ),
+    Transformation(
+        name="shampoo",
+        function=optimizers.shampoo,
+        marked=18,
+        moments=1,
+        **alias(
+            {
+                **SHAMPOO,
+                "hyperparameters": {**SHAMPOO["hyperparameters"], "momentum": 0.8},
+                "refused": {**SHAMPOO["refused"], "momentum": (-0.1, 1.0)},
+                "switches": {**SHAMPOO["switches"], "nesterov": True},
+            },
+            decay=True,
+        ),
+    ),
+    Transformation(name="scale_by_soap", function=optimizers.scale_by_soap, marked=18, **SOAP),
+    Transformation(name="soap", function=optimizers.soap, marked=18, **alias(SOAP, decay=True)),
+    Transformation(
         name="scale_by_scaled_gd[pairs]",
         function=optimizers.scale_by_scaled_gd,
         arguments={"damping": 0.5, "pairs": {"kernel": "kernel"}},
@@ -201,6 +248,8 @@ OPTAX_SUITE = [
     ("muon", optimizers.muon, {"learning_rate": 1e-2}),
     ("adamuon", optimizers.adamuon, {"learning_rate": 1e-2}),
     ("normuon", optimizers.normuon, {"learning_rate": 1e-2}),
+    ("shampoo", optimizers.shampoo, {"learning_rate": 1e-1}),
+    ("soap", optimizers.soap, {"learning_rate": 1e-2}),
     ("steepest_descent", optimizers.steepest_descent, {"learning_rate": 1e-3}),
 ]
 
