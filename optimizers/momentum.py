@@ -31,7 +31,8 @@ class MomentumState(NamedTuple):
     trace: PyTree
 
 
-def _heavy_ball(momentum: Any, nesterov: bool, dtype: Any) -> optax.GradientTransformationExtraArgs:
+def heavy_ball(momentum: Any, nesterov: bool, dtype: Any) -> optax.GradientTransformationExtraArgs:
+    """The decaying sum of gradients, or Nesterov's step along it."""
     decay = wide_scalar(momentum)
 
     def advance(g: jax.Array, old: Moments, s: Scalars) -> Moments:
@@ -93,7 +94,7 @@ def sgdw(
     check_range("sgdw", "momentum", momentum, 0.0, 1.0, open_high=True)
     check_descent("sgdw", learning_rate, weight_decay)
     dtype = check_moment_dtype("sgdw", "accumulator_dtype", accumulator_dtype, MU_DTYPES)
-    return descend(_heavy_ball(momentum, nesterov, dtype), learning_rate, weight_decay, mask, decouple_lr=decouple_lr)
+    return descend(heavy_ball(momentum, nesterov, dtype), learning_rate, weight_decay, mask, decouple_lr=decouple_lr)
 
 
 def normalized_weight_decay(
