@@ -1,7 +1,8 @@
 """Golden trajectories of matrix optimizers: `python tests/golden/matrix.py` where PyTorch and pytorch-optimizer are.
 
 The peers iterate in bfloat16 and decompose in float32; here they are made to use float64, their only change. Matrices
-are theirs, [out, in]. Nesterov's average is left out: Optax, whose average we share, corrects the bias of momentum and gradient apart.
+are theirs, [out, in]. Nesterov's average is left out: Optax, whose average we share, corrects the bias of momentum and
+gradient apart.
 """
 
 import functools
