@@ -19,38 +19,38 @@
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `likelihood_ratio_linear`, `tract_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
-| `precision/` | training in 16 bits: `mixed_precision`, `dynamic_loss_scale`; `with_master_weights`, |
-| | `with_kahan_summation`, `apply_updates_stochastic_rounding` |
-| `riemannian/` | parameters on manifolds: `riemannian_adam`, `riemannian_sgd` and others; `sphere`, `stiefel`, |
-| | `poincare_ball`, `positive_definite`, `euclidean` |
 | | `amsgrad`, `adamnc`, `adabelief`, `adamomentum`, `adopt`, `acprop`, `adan`, `diffgrad`, `multi_adam` |
+| | one number more for each tensor: `stable_adamw`, `lamb`, `lars`, `fadam`, `gravity` |
+| | less memory: `adam_mini`, `adafactor`, `came` |
+| `matrix/` | steps of a linear map: `muon`, `adamuon`, `normuon`, `steepest_descent`, `scaled_gd`, `shampoo`, `soap` |
+| `sign.py` | sign momentum: `lion`, `scale_by_lion`, `signum`; from any convex function: `lion_k`, `scale_by_lion_k` |
 | `momentum.py` | `sgdw`, `normalized_weight_decay`; two momenta: `distillation_oriented_trainer` |
 | `mirror.py` | other geometries of the parameters: `mirror_descent`, `dual_weight_change` |
-| `sign.py` | sign momentum: `lion`, `scale_by_lion`, `signum`; from any convex function: `lion_k`, `scale_by_lion_k` |
-| `mup.py` | hyperparameters that hold at every width: `mup_init`, `mup_adam`, `mup_adamw`, `mup_scale` |
+| `riemannian/` | parameters on manifolds: `riemannian_adam`, `riemannian_sgd` and others; `sphere`, `stiefel`, |
+| | `poincare_ball`, `positive_definite`, `euclidean` |
+| `curvature.py` | products: `hessian_vector_product`, `hutchinson_diagonal`; `GaussNewton` for the train step |
+| `second_order/` | what uses them: `adahessian`, `sophia`, `sophia_g`, `oasis`, `sania`, `natural_gradient` |
+| | by the matrix itself: `saddle_free_newton`, `gradient_normalized_newton` |
+| | preconditioners fitted to curvature or gradients: `psgd_kron`, `psgd_lra`, `psgd_dense`; `mfac` |
 | `stepsize/` | step sizes that the loss or the norm decides: `momo`, `momo_adam`, `beta_normalized_sgd`, |
 | | `normalized_spider`, `generalized_implicit_ftrl` |
 | `schedules/` | `linear_decay_schedule`, `rex_schedule`, `wsd_schedule`, `one_cycle_schedule` and others; |
 | | from the run before: `lr_range_test`, `refine_schedule` |
-| `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
-| `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
-| `compression.py` | saddle points by compressed messages: `masha1`, `masha2`, `rand_k`, `top_k` |
+| `mup.py` | hyperparameters that hold at every width: `mup_init`, `mup_adam`, `mup_adamw`, `mup_scale` |
+| `variance_reduction.py` | gradient rules of finite sums: `svrg`, `saga`, `sag`; `norm_test_batch_size` |
 | `wrappers/` | around any transformation: `cautious`, `grams`, `mars`, `grokfast_ema`, `orthograd`; `quantize_state` |
 | | averaged parameters: `parameter_ema`, `parameter_average`, `schedule_free`, read by `averaged_params` |
 | | metrics: `record_norms`, `recorded` |
-| `curvature.py` | products: `hessian_vector_product`, `hutchinson_diagonal`; `GaussNewton` for the train step |
-| `second_order/` | what uses them: `adahessian`, `sophia`, `sophia_g`, `oasis`, `sania`, `natural_gradient` |
-| | by the matrix itself: `saddle_free_newton`, `gradient_normalized_newton` |
-| | one number more for each tensor: `stable_adamw`, `lamb`, `lars`, `fadam`, `gravity` |
-| | less memory: `adam_mini`, `adafactor`, `came` |
+| `precision/` | training in 16 bits: `mixed_precision`, `dynamic_loss_scale`; `with_master_weights`, |
+| | `with_kahan_summation`, `apply_updates_stochastic_rounding` |
 | `clipping.py` | `clip_by_global_norm`, `clip_coordinatewise`; in `curvature.py`, `directional_sharpness` |
 | `decay.py` | pulls on weights: `norm_loss`, `add_norm_decay`, `add_lobster_decay`, `selective_weight_decay` |
 | `pruning.py` | `magnitude_threshold_prune`, `pruning_threshold`, `iterative_magnitude_prune` |
 | `reparametrization.py` | weights as functions of parameters: `weight_conditioning`, `weight_compander` and others |
-| `second_order/` | preconditioners fitted to curvature or gradients: `psgd_kron`, `psgd_lra`, `psgd_dense`; `mfac` |
-| `matrix/` | steps of a linear map: `muon`, `adamuon`, `normuon`, `steepest_descent`, `scaled_gd`, `shampoo`, `soap` |
+| `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
+| `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
+| `compression.py` | saddle points by compressed messages: `masha1`, `masha2`, `rand_k`, `top_k` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
-| `variance_reduction.py` | gradient rules of finite sums: `svrg`, `saga`, `sag`; `norm_test_batch_size` |
 | `training.py` | `TrainState`, `make_train_step` |
 
 Everything is an ordinary JAX or Optax object and works without the rest.

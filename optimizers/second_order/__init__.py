@@ -1,5 +1,4 @@
-"""Transformations that use the curvature of the loss.
-Second-order methods: curvature of the loss, or second moments of the gradients, as a preconditioner.
+"""Second-order methods: curvature of the loss, or second moments of the gradients, as a preconditioner.
 
 | where | what |
 |---|---|

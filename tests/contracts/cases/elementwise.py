@@ -58,7 +58,7 @@ def lion_k_cases() -> list[Transformation]:
 
     return [
         Transformation(
-            name=f"scale_by_lion_k[kappa={kappa}]",
+            name=f"scale_by_lion_k[kappa={getattr(kappa, '__name__', kappa)}]",
             function=optimizers.scale_by_lion_k,
             arguments={"kappa": kappa},
             **{**LION_K, "switches": {}, "elementwise": kappa not in ("l2", "lp", "group_l2")},
