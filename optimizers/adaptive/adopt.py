@@ -52,9 +52,8 @@ def _adopt(
 
     def scalars(state: Any, step: jax.Array) -> Scalars:
         first = step == 1  # which only starts the second moment
-        decays = jnp.where(first, 1.0, b1), jnp.where(first, 0.0, 1 - b1), jnp.where(first, 0.0, b2)
-        bound = (clip_value_fn(state.count),) if use_clipping else ()
-        return *decays, jnp.where(first, 1.0, 1 - b2), eps + TINY, *bound
+        decays = jnp.where(first, 1.0, b1), jnp.where(first, 0.0, 1 - b1), b2, jnp.where(first, 1.0, 1 - b2)
+        return *decays, eps + TINY, *((clip_value_fn(state.count),) if use_clipping else ())
 
     def divided(g: jax.Array, nu: jax.Array, s: Scalars) -> jax.Array:
         ratio = g / jnp.maximum(jnp.sqrt(nu), s[4])

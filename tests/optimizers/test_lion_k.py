@@ -207,6 +207,13 @@ def test_elementwise_functions_need_no_temporary(name):
     assert memory.alias_size_in_bytes == sum(x.nbytes for x in donated)
 
 
+def test_signum_without_memory_may_be_traced():
+    """b1 / b2 is 1 there by construction, and not 0/0 as for Lion at b2 = 0."""
+    gradient = jnp.array([2.0, -3.0])
+    first = jax.jit(lambda beta: signum(0.1, beta).update(gradient, signum(0.1).init(gradient))[0])
+    np.testing.assert_allclose(first(0.0), [-0.1, 0.1], rtol=1e-6)
+
+
 def test_impossible_arguments_are_named():
     with pytest.raises(ValueError, match=r"^lion_k: kappa must be a function or one of 'l1', .*, got 'l3'"):
         lion_k(1e-3, "l3")

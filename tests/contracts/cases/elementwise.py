@@ -155,8 +155,7 @@ MULTI_ADAM: dict[str, Any] = {
     "sized": lambda tasks: {"groups": tasks},
     "hyperparameters": {"b1": 0.4, "b2": 0.45, "eps": 1e-3},
     "refused": {"b1": (-0.1, 1.0), "b2": (-0.1, 1.0), "eps": (-1e-8,)},
-    "switches": {"group_weights": [0.2, 0.3, 0.5]},
-    "elsewhere": ("mu_dtype", "nu_dtype"),  # tests/optimizers/adaptive/test_relatives.py
+    "switches": {"group_weights": [0.2, 0.3, 0.5], "mu_dtype": jnp.bfloat16, "nu_dtype": jnp.bfloat16},
     "agreed": None,
     "alone": None,  # Adam's direction
     "faults": (
