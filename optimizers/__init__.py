@@ -18,7 +18,7 @@
 | `layers/` | layers with a backward pass of their own: `feedback_alignment_dense`, `direct_feedback`, |
 | | `randomized_dense`, `straight_through`, `reste`, `gumbel_topk`, `likelihood_ratio_linear` and others |
 | `adaptive/` | Adam and its family: `adam`, `adamw`, `adamax`; `ademamix` and the schedules of its two warm-ups |
-| `matrix/` | steps of a linear map: `muon`, `adamuon`, `normuon`, `steepest_descent` under norms, `scaled_gd` |
+| `matrix/` | steps of a linear map: `muon`, `adamuon`, `normuon`, `steepest_descent`, `scaled_gd`, `shampoo`, `soap` |
 | `momentum.py` | `sgdw`, `normalized_weight_decay` |
 | `sign.py` | sign momentum: `lion`, `scale_by_lion` |
 | `clipping.py` | `clip_by_global_norm` |
@@ -160,8 +160,12 @@ from optimizers.matrix import (
     scale_by_muon,
     scale_by_normuon,
     scale_by_scaled_gd,
+    scale_by_shampoo,
+    scale_by_soap,
     scale_by_steepest_descent,
     scaled_gd,
+    shampoo,
+    soap,
     steepest_descent,
 )
 from optimizers.momentum import normalized_weight_decay, sgdw
@@ -287,13 +291,17 @@ __all__ = [
     "scale_by_muon",
     "scale_by_normuon",
     "scale_by_scaled_gd",
+    "scale_by_shampoo",
+    "scale_by_soap",
     "scale_by_steepest_descent",
     "scaled_gd",
     "sdmgrad",
     "sdmgrad_weights",
     "sgdw",
+    "shampoo",
     "shared_only",
     "smooth_domain_adversarial",
+    "soap",
     "spsa",
     "steepest_descent",
     "straight_through",

@@ -6,6 +6,7 @@
 | `muon.py` | `muon`, `scale_by_muon`; `adaptive_muon.py`: `adamuon`, `normuon` |
 | `steepest_descent.py` | `steepest_descent` under norms of the layers, `dual_norm`, `prodigy_sign` |
 | `scaled_gd.py` | `scaled_gd`, `scale_by_scaled_gd`: factors of low-rank matrices |
+| `shampoo.py`, `soap.py` | `shampoo`, `soap`: second moments of rows and columns; Adam in their eigenbasis |
 | `dimensions.py` | `muon_dimension_numbers`: which leaves are matrices of hidden layers |
 """
 
@@ -14,6 +15,8 @@ from optimizers.matrix.dimensions import muon_dimension_numbers
 from optimizers.matrix.muon import muon, scale_by_muon
 from optimizers.matrix.newton_schulz import newton_schulz_orthogonalize
 from optimizers.matrix.scaled_gd import scale_by_scaled_gd, scaled_gd
+from optimizers.matrix.shampoo import scale_by_shampoo, shampoo
+from optimizers.matrix.soap import scale_by_soap, soap
 from optimizers.matrix.steepest_descent import dual_norm, prodigy_sign, scale_by_steepest_descent, steepest_descent
 
 __all__ = [
@@ -28,7 +31,11 @@ __all__ = [
     "scale_by_muon",
     "scale_by_normuon",
     "scale_by_scaled_gd",
+    "scale_by_shampoo",
+    "scale_by_soap",
     "scale_by_steepest_descent",
     "scaled_gd",
+    "shampoo",
+    "soap",
     "steepest_descent",
 ]

@@ -89,7 +89,8 @@ def _adaptive(
                 return jnp.zeros_like(p, dtype)
             return jnp.zeros(member.shape(view_of(member.name, jnp.shape(p), number)), dtype)
 
-        return AdaptiveMuonState(*averages.init(params), jax.tree.map(zeros, params, spread(numbers, params)))
+        start: Any = averages.init(params)
+        return AdaptiveMuonState(start.count, start.mu, jax.tree.map(zeros, params, spread(numbers, params)))
 
     def work(columns: int, u: jax.Array, nu: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = orthogonalize(member.prepare(u))
@@ -101,10 +102,10 @@ def _adaptive(
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
         del params, extra_args
-        averaged, (count, mu) = averages.update(widened(updates), MuonState(state.count, state.mu))
+        averaged, average = averages.update(widened(updates), MuonState(state.count, state.mu))
         found = over_matrices(member.name, work, numbers, averaged, state.nu, alike=member.shape is None)
         directions = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), found[0], updates)
-        return directions, AdaptiveMuonState(count, mu, found[1])
+        return directions, AdaptiveMuonState(average.count, average.mu, found[1])
 
     return optax.GradientTransformationExtraArgs(init, update)
 

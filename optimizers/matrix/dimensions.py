@@ -1,7 +1,6 @@
 """Which leaves are matrices, and which of their axes are rows and columns."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from optax.contrib import MuonDimensionNumbers
 from optimizers._trees import PyTree
 from optimizers.matrix._stacks import WideView, wide_view
 
-DimensionNumbers = MuonDimensionNumbers | PyTree | Callable[[PyTree], PyTree]
+DimensionNumbers = Any  # MuonDimensionNumbers, a tree of them and None, or a function from parameters to one
 
 _EMBEDDING = re.compile(r"embed|^wte$|^wpe$|vocab")
 _LAST = re.compile(r"^(.*_)?(head|heads|logits|classifier|readout|lm_head|output_layer|output_projection)(_?\d+)?$")

@@ -41,6 +41,7 @@ def _scale_by_scaled_gd(
         del extra_args
         if params is None:
             raise ValueError(f"{name}: update needs params, got None")
+        treedef: Any  # opaque to the type checker
         paths, treedef = jax.tree_util.tree_flatten_with_path(widened(updates))
         keys = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
         factors = dict(zip(keys, treedef.flatten_up_to(widened(params)), strict=True))

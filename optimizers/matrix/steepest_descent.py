@@ -199,6 +199,7 @@ def _scale_by_steepest_descent(
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
         del params, extra_args
+        treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(widened(updates))
         norms = treedef.flatten_up_to(_broadcast(norm_map(updates) if callable(norm_map) else norm_map, updates))
         scales = treedef.flatten_up_to(_broadcast(layer_scale, updates))

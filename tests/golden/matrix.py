@@ -1,19 +1,22 @@
 """Golden trajectories of matrix optimizers: `python tests/golden/matrix.py` where PyTorch and pytorch-optimizer are.
 
-The peers iterate in bfloat16; here they are made to iterate in float64, their only change. Matrices are theirs, [out,
-in]. Nesterov's average is left out: Optax, whose average we share, corrects the bias of momentum and gradient apart.
+The peers iterate in bfloat16 and decompose in float32; here they are made to use float64, their only change. Matrices
+are theirs, [out, in]. Nesterov's average is left out: Optax, whose average we share, corrects the bias of momentum and
+gradient apart.
 """
 
 import functools
 import inspect
 import pathlib
+import textwrap
 from importlib.metadata import version
 
 import numpy as np
 import pytorch_optimizer.optimizer.muon.adamuon as adamuon_file
 import pytorch_optimizer.optimizer.muon.normuon as normuon_file
+import pytorch_optimizer.optimizer.soap as soap_file
 import torch
-from pytorch_optimizer import AdaMuon, NorMuon
+from pytorch_optimizer import SOAP, AdaMuon, NorMuon, Shampoo
 from torch.optim import _muon
 
 STEPS, RATE = 50, 0.05
@@ -22,9 +25,12 @@ SHAPES = {"square": (4, 4), "wide": (3, 6), "tall": (5, 2)}
 
 
 def in_float64() -> None:
-    """Replace bfloat16 in the peers' Newton-Schulz iterations."""
+    """Replace bfloat16 in the peers' Newton-Schulz iterations, and float32 in SOAP's QR decomposition."""
     source = inspect.getsource(_muon._zeropower_via_newtonschulz).replace("bfloat16", "float64")
     exec(source, vars(_muon))
+    source = textwrap.dedent(inspect.getsource(SOAP.get_orthogonal_matrix_qr)).replace("float32", "float64")
+    exec(source, vars(soap_file))
+    SOAP.get_orthogonal_matrix_qr = soap_file.get_orthogonal_matrix_qr
     for module in (adamuon_file, normuon_file):
         iterate = module.zero_power_via_newton_schulz_5
         module.zero_power_via_newton_schulz_5 = functools.partial(iterate, dtype=torch.float64)
@@ -52,6 +58,7 @@ def main() -> None:
     in_float64()
     generator = torch.Generator().manual_seed(0)
     muon = {"lr": RATE, "momentum": 0.9, "nesterov": False}
+    basis = {"precondition_frequency": 4, "max_precondition_dim": 5}
     cases = {
         "muon": lambda x: torch.optim.Muon(x, **muon, weight_decay=0.0),
         "muon_rms": lambda x: torch.optim.Muon(x, **muon, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
@@ -60,6 +67,11 @@ def main() -> None:
         ),
         "adamuon_decay": grouped(
             AdaMuon, lr=RATE, betas=(0.9, 0.95), eps=0.0, weight_decay=0.1, use_adjusted_lr=True, ns_steps=5
+        ),
+        "shampoo": lambda x: Shampoo(x, lr=RATE, matrix_eps=1e-6),
+        "soap": lambda x: SOAP(x, lr=RATE, eps=1e-15, weight_decay=0.0, **basis),
+        "soap_betas": lambda x: SOAP(
+            x, lr=RATE, eps=1e-15, betas=(0.9, 0.99), shampoo_beta=0.8, weight_decay=0.0, **basis
         ),
         "normuon": grouped(
             NorMuon, **muon, beta2=0.95, eps=0.0, weight_decay=0.1, update_scale="match_rms", use_adjusted_lr=False

@@ -45,6 +45,36 @@ ADAPTIVE: dict[str, Any] = {
     "faults": (DTYPE_FAULT, *ITERATION_FAULTS),
     "switches": ITERATION,
 }
+SHAMPOO: dict[str, Any] = {
+    "hyperparameters": {"b2": 0.9, "eps": 1e-2},
+    "refused": {"b2": (-0.1, 1.1), "eps": (-1e-8,)},
+    "elementwise": False,
+    "switches": {"update_every": 2, "max_dim": 3, "grafting": "sgd"},
+    "faults": (
+        Fault({"update_every": 0}, ValueError),
+        Fault({"max_dim": 1.5}, TypeError),
+        Fault({"grafting": "adam"}, ValueError),
+    ),
+}
+MOMENTUM: dict[str, Any] = {
+    **SHAMPOO,
+    "hyperparameters": {**SHAMPOO["hyperparameters"], "momentum": 0.8},
+    "refused": {**SHAMPOO["refused"], "momentum": (-0.1, 1.0)},
+    "switches": {**SHAMPOO["switches"], "nesterov": True},
+}
+SOAP: dict[str, Any] = {
+    "hyperparameters": {"b1": 0.9, "b2": 0.8, "shampoo_beta": 0.7, "eps": 1e-3},
+    "refused": {"b1": (-0.1, 1.0), "b2": (-0.1, 1.0), "shampoo_beta": (-0.1, 1.0), "eps": (-1e-8,)},
+    "dtypes": ("mu_dtype",),
+    "moments": 2,
+    "elementwise": False,
+    "switches": {"precondition_frequency": 2, "max_precondition_dim": 3, "precondition_1d": True},
+    "faults": (
+        DTYPE_FAULT,
+        Fault({"precondition_frequency": 0}, ValueError),
+        Fault({"max_precondition_dim": 1.5}, TypeError),
+    ),
+}
 ADAM = {"adam_b1": 0.8, "adam_b2": 0.9, "adam_weight_decay": 0.02, "adam_learning_rate": 0.2}
 ADAM_REFUSED = {
     "adam_b1": (-0.1, 1.0),
@@ -189,6 +219,23 @@ TRANSFORMATIONS = [
         elementwise=False,
     ),
     Transformation(
+        name="scale_by_shampoo",
+        function=optimizers.scale_by_shampoo,
+        marked=8,
+        # Of directions that no gradient has had yet, roundings are divided by the root of eps.
+        arguments={"eps": 1e-2},
+        **SHAMPOO,
+    ),
+    Transformation(
+        name="shampoo",
+        function=optimizers.shampoo,
+        marked=11,
+        moments=1,
+        **{**(whole := alias(MOMENTUM, decay=True)), "arguments": {**whole["arguments"], "eps": 1e-2}},
+    ),
+    Transformation(name="scale_by_soap", function=optimizers.scale_by_soap, marked=10, **SOAP),
+    Transformation(name="soap", function=optimizers.soap, marked=10, **alias(SOAP, decay=True)),
+    Transformation(
         name="scale_by_scaled_gd[pairs]",
         function=optimizers.scale_by_scaled_gd,
         arguments={"damping": 0.5, "pairs": {"kernel": "kernel"}},
@@ -201,6 +248,8 @@ OPTAX_SUITE = [
     ("muon", optimizers.muon, {"learning_rate": 1e-2}),
     ("adamuon", optimizers.adamuon, {"learning_rate": 1e-2}),
     ("normuon", optimizers.normuon, {"learning_rate": 1e-2}),
+    ("shampoo", optimizers.shampoo, {"learning_rate": 1e-1}),
+    ("soap", optimizers.soap, {"learning_rate": 1e-2}),
     ("steepest_descent", optimizers.steepest_descent, {"learning_rate": 1e-3}),
 ]
 
