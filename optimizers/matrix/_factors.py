@@ -24,12 +24,12 @@ def view_and_sides(name: str, shape: tuple[int, ...], max_dim: int, vectors: boo
 
 
 def factors(name: str, params: PyTree, side: int, max_dim: int, vectors: bool) -> PyTree:
-    """A square matrix of zeros for one side of each leaf, of size 0 where there is no factor."""
+    """A square matrix of zeros for one side of each leaf, None where there is no factor."""
 
-    def leaf(p: Any) -> jax.Array:
+    def leaf(p: Any) -> jax.Array | None:
         dtype = jax.dtypes.canonicalize_dtype(accumulator_dtype(jnp.result_type(p)))
         size = view_and_sides(name, jnp.shape(p), max_dim, vectors)[1][side]
-        return jnp.zeros((size, size), dtype)
+        return jnp.zeros((size, size), dtype) if size else None
 
     return jax.tree.map(leaf, params)
 
@@ -57,3 +57,11 @@ def power_step(second: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Arra
     product = second @ basis
     order = jnp.argsort(jnp.sum(basis * product, axis=-2), axis=-1, descending=True)
     return jnp.linalg.qr(jnp.take_along_axis(product, order[..., None, :], axis=-1))[0], order
+
+
+def laid_out_as(x: jax.Array, like: jax.Array) -> jax.Array:
+    """`x`, on several devices split as `like` is: products along a split axis would leave it whole on each of them.
+
+    The compiler lays out the result of an elementwise operation as its operands; NaN in `like` stays NaN.
+    """
+    return jnp.where(jnp.isnan(like), like, x)

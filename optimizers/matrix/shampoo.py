@@ -10,7 +10,7 @@ from jax import lax
 from optimizers._checks import check_positive_integer, check_range
 from optimizers._moments import TINY, bias_correction, check_descent, descend, wide_scalar, zeros_for
 from optimizers._trees import PyTree
-from optimizers.matrix._factors import factors, inverse_root, outer, view_and_sides
+from optimizers.matrix._factors import factors, inverse_root, laid_out_as, outer, view_and_sides
 from optimizers.matrix._stacks import map_stacks
 from optimizers.matrix.muon import widened
 from optimizers.momentum import heavy_ball
@@ -23,7 +23,7 @@ class ShampooState(NamedTuple):
 
     For each leaf as a wide matrix `left` and `right` are the second moments of its rows and columns, `left_root` and
     `right_root` their inverse roots as last computed; `nu` is the second moment of its entries, for grafting. What a
-    leaf does not need is of size 0.
+    leaf does not need is None.
     """
 
     count: jax.Array  # type: ignore[assignment]  # a field of Optax's states, and a method of tuples
@@ -52,7 +52,7 @@ def _scale_by_shampoo(
 
     def init(params: PyTree) -> ShampooState:
         left, right = (factors(name, params, side, max_dim, True) for side in (0, 1))
-        nu = zeros_for(params) if grafting == "rms" else jax.tree.map(lambda p: jnp.zeros((0,), jnp.float32), params)
+        nu = zeros_for(params) if grafting == "rms" else jax.tree.map(lambda p: None, params)
         copies = (jax.tree.map(jnp.zeros_like, factor) for factor in (left, right))
         return ShampooState(jnp.zeros([], jnp.int32), nu, left, right, *copies)
 
@@ -62,22 +62,24 @@ def _scale_by_shampoo(
         correction = jnp.where(b2 < 1, bias_correction(jnp.minimum(b2, 1 - 1e-7), count), 1.0)
         due = (count - 1) % update_every == 0
 
-        def work(g: jax.Array, nu: jax.Array, *state_of_leaf: jax.Array) -> tuple[jax.Array, ...]:
+        def work(g: jax.Array, nu: jax.Array | None, *state_of_leaf: Any) -> tuple[Any, ...]:
             # Scalars in the dtype of the leaf: float64 constants leave float32 leaves as they are.
             decay, growth, whole, small = (jnp.asarray(s).astype(g.dtype) for s in (b2, share, correction, eps))
             seconds, roots = state_of_leaf[:2], state_of_leaf[2:]
-            new = tuple(decay * s + growth * outer(g, side) if s.size else s for side, s in enumerate(seconds))
-            order = 2 * sum(s.size > 0 for s in new)
+            new = tuple(
+                decay * s + growth * outer(g, side) if s is not None else None for side, s in enumerate(seconds)
+            )
+            order = 2 * sum(s is not None for s in new)
             roots = lax.cond(
                 due,
-                lambda: tuple(inverse_root(s / whole, order, small) if s.size else s for s in new),
+                lambda: tuple(inverse_root(s / whole, order, small) if s is not None else None for s in new),
                 lambda: roots,
             )
-            x = roots[0] @ g if roots[0].size else g
-            x = x @ roots[1] if roots[1].size else x
+            x = roots[0] @ g if roots[0] is not None else g
+            x = x @ roots[1] if roots[1] is not None else x
             if grafting == "sgd":
                 x = x * (_norm(g) / (_norm(x) + TINY))
-            if grafting == "rms":
+            if nu is not None:
                 nu = decay * nu + growth * g * g
                 x = x * (_norm(g / (jnp.sqrt(nu / whole) + small + TINY)) / (_norm(x) + TINY))
             return x, nu, *new, *roots
@@ -88,12 +90,12 @@ def _scale_by_shampoo(
         places = [k for k, leaf in enumerate(leaves) if leaf.size > 0]
         views = [view_and_sides(name, leaves[k].shape, max_dim, True)[0] for k in places]
         grafts = [columns[0][k] for k in places]
-        grafts = [view.wide(nu)[0] if nu.size else nu for nu, view in zip(grafts, views, strict=True)]
+        grafts = [view.wide(nu)[0] if nu is not None else None for nu, view in zip(grafts, views, strict=True)]
         gradients = [view.wide(leaves[k])[0] for k, view in zip(places, views, strict=True)]
         found = map_stacks(work, gradients, grafts, *([column[k] for k in places] for column in columns[1:]))
         for k, view, (x, nu, *others) in zip(places, views, found, strict=True):
-            leaves[k] = view.narrow(x[None])
-            columns[0][k] = view.narrow(nu[None]) if nu.size else nu
+            leaves[k] = laid_out_as(view.narrow(x[None]), leaves[k])
+            columns[0][k] = None if nu is None else laid_out_as(view.narrow(nu[None]), columns[0][k])
             for column, new in zip(columns[1:], others, strict=True):
                 column[k] = new
         directions = treedef.unflatten(leaves)

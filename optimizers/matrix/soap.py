@@ -22,7 +22,7 @@ from optimizers._moments import (
 )
 from optimizers._rounding import store
 from optimizers._trees import PyTree
-from optimizers.matrix._factors import eigenvectors, factors, outer, power_step, view_and_sides
+from optimizers.matrix._factors import eigenvectors, factors, laid_out_as, outer, power_step, view_and_sides
 from optimizers.matrix._stacks import map_stacks
 from optimizers.matrix.muon import widened
 
@@ -32,7 +32,7 @@ class SoapState(NamedTuple):
 
     For each leaf `mu` is the average gradient, `nu` the average of its squares in the eigenbasis; `left` and `right`
     are the second moments of rows and columns of the leaf as a wide matrix, `left_basis` and `right_basis` their
-    eigenvectors as last computed, of size 0 where there are none.
+    eigenvectors as last computed, None where there are none.
     """
 
     count: jax.Array  # type: ignore[assignment]  # a field of Optax's states, and a method of tuples
@@ -44,22 +44,23 @@ class SoapState(NamedTuple):
     right_basis: PyTree
 
 
-def _into(x: jax.Array, bases: tuple[jax.Array, ...]) -> jax.Array:
-    x = bases[0].mT @ x if bases[0].size else x
-    return x @ bases[1] if bases[1].size else x
+Bases = tuple[Any, ...]  # an array, or None where the axis has none, for each side
 
 
-def _out_of(x: jax.Array, bases: tuple[jax.Array, ...]) -> jax.Array:
-    return _into(x, tuple(basis.mT for basis in bases))
+def _into(x: jax.Array, bases: Bases) -> jax.Array:
+    x = x if bases[0] is None else bases[0].mT @ x
+    return x if bases[1] is None else x @ bases[1]
 
 
-def _refreshed(
-    seconds: tuple[jax.Array, ...], bases: tuple[jax.Array, ...], nu: jax.Array
-) -> tuple[tuple[jax.Array, ...], jax.Array]:
+def _out_of(x: jax.Array, bases: Bases) -> jax.Array:
+    return _into(x, tuple(None if basis is None else basis.mT for basis in bases))
+
+
+def _refreshed(seconds: Bases, bases: Bases, nu: jax.Array) -> tuple[Bases, jax.Array]:
     """One orthogonal iteration of both bases, with the second moment in the order of the new ones' vectors."""
     new = []
     for axis, second, basis in zip((-2, -1), seconds, bases, strict=True):
-        if basis.size:
+        if basis is not None:
             basis, order = power_step(second, basis)
             nu = jnp.take_along_axis(nu, jnp.expand_dims(order, -3 - axis), axis=axis)
         new.append(basis)
@@ -100,16 +101,16 @@ def _soap(
         scalars = b2, b3, root / bias_correction(b1, step), small
         which = jnp.where(first, 0, jnp.where(state.count % precondition_frequency == 0, 1, 2))
 
-        def work(g: jax.Array, mu: jax.Array, nu: jax.Array, *of_sides: jax.Array) -> tuple[jax.Array, ...]:
+        def work(g: jax.Array, mu: jax.Array, nu: jax.Array, *of_sides: Any) -> tuple[Any, ...]:
             s2, s3, on_m, added = (jnp.asarray(s).astype(g.dtype) for s in scalars)
             seconds, bases = of_sides[:2], of_sides[2:]
             new_nu = jnp.where(first, nu, average(s2, 1 - s2, nu, _into(g, bases) ** 2))
             x = _out_of(on_m * _into(mu, bases) / (jnp.sqrt(new_nu) + added), bases)
-            new = tuple(average(s3, 1 - s3, s, outer(g, k)) if s.size else s for k, s in enumerate(seconds))
+            new = tuple(average(s3, 1 - s3, s, outer(g, k)) if s is not None else None for k, s in enumerate(seconds))
             new_bases, new_nu = lax.switch(
                 which,
                 (
-                    lambda: (tuple(eigenvectors(s) if s.size else s for s in new), new_nu),
+                    lambda: (tuple(eigenvectors(s) if s is not None else None for s in new), new_nu),
                     lambda: _refreshed(new, bases, new_nu),
                     lambda: (bases, new_nu),
                 ),
@@ -130,7 +131,8 @@ def _soap(
         wide = [[views[k].wide(tree[k])[0] for k in places] for tree in (leaves, mus, columns[1])]
         found = map_stacks(work, *wide, *([column[k] for k in places] for column in columns[2:]))
         for k, (x, nu, *others) in zip(places, found, strict=True):
-            leaves[k], columns[1][k] = views[k].narrow(x[None]), views[k].narrow(nu[None])
+            leaves[k] = laid_out_as(views[k].narrow(x[None]), leaves[k])
+            columns[1][k] = laid_out_as(views[k].narrow(nu[None]), columns[1][k])
             for column, new in zip(columns[2:], others, strict=True):
                 column[k] = new
         directions = jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), treedef.unflatten(leaves), updates)

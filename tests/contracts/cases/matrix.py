@@ -46,7 +46,7 @@ ADAPTIVE: dict[str, Any] = {
     "switches": ITERATION,
 }
 SHAMPOO: dict[str, Any] = {
-    "hyperparameters": {"b2": 0.9, "eps": 1e-3},
+    "hyperparameters": {"b2": 0.9, "eps": 1e-2},
     "refused": {"b2": (-0.1, 1.1), "eps": (-1e-8,)},
     "elementwise": False,
     "switches": {"update_every": 2, "max_dim": 3, "grafting": "sgd"},
@@ -55,6 +55,12 @@ SHAMPOO: dict[str, Any] = {
         Fault({"max_dim": 1.5}, TypeError),
         Fault({"grafting": "adam"}, ValueError),
     ),
+}
+MOMENTUM: dict[str, Any] = {
+    **SHAMPOO,
+    "hyperparameters": {**SHAMPOO["hyperparameters"], "momentum": 0.8},
+    "refused": {**SHAMPOO["refused"], "momentum": (-0.1, 1.0)},
+    "switches": {**SHAMPOO["switches"], "nesterov": True},
 }
 SOAP: dict[str, Any] = {
     "hyperparameters": {"b1": 0.9, "b2": 0.8, "shampoo_beta": 0.7, "eps": 1e-3},
@@ -215,26 +221,20 @@ TRANSFORMATIONS = [
     Transformation(
         name="scale_by_shampoo",
         function=optimizers.scale_by_shampoo,
-        marked=15,
+        marked=8,
+        # Of directions that no gradient has had yet, roundings are divided by the root of eps.
+        arguments={"eps": 1e-2},
         **SHAMPOO,
     ),
     Transformation(
         name="shampoo",
         function=optimizers.shampoo,
-        marked=18,
+        marked=11,
         moments=1,
-        **alias(
-            {
-                **SHAMPOO,
-                "hyperparameters": {**SHAMPOO["hyperparameters"], "momentum": 0.8},
-                "refused": {**SHAMPOO["refused"], "momentum": (-0.1, 1.0)},
-                "switches": {**SHAMPOO["switches"], "nesterov": True},
-            },
-            decay=True,
-        ),
+        **{**(whole := alias(MOMENTUM, decay=True)), "arguments": {**whole["arguments"], "eps": 1e-2}},
     ),
-    Transformation(name="scale_by_soap", function=optimizers.scale_by_soap, marked=18, **SOAP),
-    Transformation(name="soap", function=optimizers.soap, marked=18, **alias(SOAP, decay=True)),
+    Transformation(name="scale_by_soap", function=optimizers.scale_by_soap, marked=10, **SOAP),
+    Transformation(name="soap", function=optimizers.soap, marked=10, **alias(SOAP, decay=True)),
     Transformation(
         name="scale_by_scaled_gd[pairs]",
         function=optimizers.scale_by_scaled_gd,

@@ -64,7 +64,7 @@ def sensing_loss(factor, sensing, measured):
 
 def iterations(tx, condition, limit=400):
     """Steps until the matrix is recovered to 1e-6, from a small start, with a rank that is too large."""
-    size, rank, count = 10, 2, 250
+    size, rank, count = 6, 2, 1000
     basis = np.linalg.qr(normal(size, rank))[0]
     truth = basis @ np.diag(np.linspace(1, 1 / condition, rank)) @ basis.T
     sensing = normal(count, size, size, seed=1) / np.sqrt(count)
