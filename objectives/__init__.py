@@ -14,6 +14,7 @@ Rooms, one topic a file:
 - `flows`: divergences of normalizing flows with path gradients
 - `recurrent`: penalties on how gradients travel through a recurrent network
 - `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
+- `matrix_sensing`: low-rank matrices from linear measurements
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -43,6 +44,7 @@ from objectives.expectations import (
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
+from objectives.matrix_sensing import matrix_sensing_loss
 from objectives.recurrent import recurrent_flow_penalty, vanishing_gradient_regularizer
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss
@@ -85,6 +87,7 @@ __all__ = [
     "logits_memory",
     "lower_confidence_bound",
     "margin_softmax_loss",
+    "matrix_sensing_loss",
     "msac_score",
     "normal_expectation",
     "path_gradient_forward_kl",

@@ -50,6 +50,8 @@
 | `coordinate_descent.py` | one block at a time: `greedy_block_descent`, `block_coordinate_step` |
 | `fractional.py` | ratios of functions: `fractional_coordinate_descent` |
 | `compression.py` | saddle points by compressed messages: `masha1`, `masha2`, `rand_k`, `top_k` |
+| `phase_retrieval.py` | sparse signals from magnitudes: `sparse_phase_newton_step`, `spectral_init_sparse` |
+| `perceptron.py` | large steps of logistic regression: `normalized_logistic_surrogate`, `batch_perceptron_step` |
 | `particles.py` | sets of particles: `svgd_direction`, `ensemble_kalman_step` |
 | `training.py` | `TrainState`, `make_train_step` |
 
@@ -249,6 +251,8 @@ from optimizers.mirror import dual_weight_change, mirror_descent
 from optimizers.momentum import distillation_oriented_trainer, normalized_weight_decay, sgdw
 from optimizers.mup import mup_adam, mup_adamw, mup_init, mup_multipliers, mup_scale
 from optimizers.particles import ensemble_kalman_step, svgd_direction
+from optimizers.perceptron import batch_perceptron_step, normalized_logistic_surrogate, normalized_logistic_weights
+from optimizers.phase_retrieval import hard_threshold, sparse_phase_newton_step, spectral_init_sparse
 from optimizers.precision import (
     LossScale,
     LossScaling,
@@ -408,6 +412,7 @@ __all__ = [
     "backprop",
     "balgrad",
     "balgrad_weights",
+    "batch_perceptron_step",
     "beta_normalized_sgd",
     "block_coordinate_step",
     "bloop",
@@ -477,6 +482,7 @@ __all__ = [
     "gumbel_subsample_mask",
     "gumbel_topk",
     "half_life_schedule",
+    "hard_threshold",
     "hessian_fitting_loss",
     "hessian_vector_product",
     "hidden_weight_optimization_direction",
@@ -537,6 +543,8 @@ __all__ = [
     "newton_schulz_orthogonalize",
     "norm_loss",
     "norm_test_batch_size",
+    "normalized_logistic_surrogate",
+    "normalized_logistic_weights",
     "normalized_spider",
     "normalized_weight_decay",
     "normuon",
@@ -649,6 +657,8 @@ __all__ = [
     "soap",
     "sophia",
     "sophia_g",
+    "sparse_phase_newton_step",
+    "spectral_init_sparse",
     "sphere",
     "spsa",
     "stable_adamw",

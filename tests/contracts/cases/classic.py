@@ -251,3 +251,74 @@ RULES = [
         ),
     ),
 ]
+
+
+def signal(generator, *names):
+    """A signal, sensing vectors, and what is measured of it."""
+    sensing, z = generator.normal(size=(12, 4)), generator.normal(size=4)
+    drawn = {"z": z, "sensing": sensing, "magnitudes": np.abs(sensing @ z)}
+    return {name: drawn[name].astype(np.float32) for name in names}
+
+
+def margins(generator):
+    return {"margins": generator.normal(size=4).astype(np.float32), "where": np.array([True, True, False, True])}
+
+
+SPARSITY_FAULTS = (Fault({"sparsity": 0}, ValueError), Fault({"sparsity": 1.5}, TypeError))
+MARGIN_FAULTS = (Fault({"margins": jnp.ones((2, 2))}, ValueError), Fault({"where": jnp.ones(3, bool)}, ValueError))
+FUNCTIONS += [
+    Function(
+        name="hard_threshold",
+        function=optimizers.hard_threshold,
+        traced=vectors("x"),
+        static={"sparsity": 2},
+        shape=(4,),
+        differentiable=("x",),
+        faults=SPARSITY_FAULTS,
+    ),
+    Function(
+        name="spectral_init_sparse",
+        function=optimizers.spectral_init_sparse,
+        traced=lambda generator: signal(generator, "sensing", "magnitudes"),
+        static={"sparsity": 2},
+        shape=(4,),
+        faults=(*SPARSITY_FAULTS, Fault({"magnitudes": jnp.ones(3)}, ValueError)),
+    ),
+    Function(
+        name="sparse_phase_newton_step",
+        function=optimizers.sparse_phase_newton_step,
+        traced=lambda generator: signal(generator, "z", "sensing", "magnitudes"),
+        static={"sparsity": 2, "eta": 0.9, "ridge": 1e-6},
+        shape=(4,),
+        refused={"eta": (0.0,), "ridge": (-1.0,)},
+        numbers=("eta", "ridge"),
+        faults=(*SPARSITY_FAULTS, Fault({"z": jnp.ones(3)}, ValueError)),
+    ),
+    Function(
+        name="normalized_logistic_weights",
+        function=optimizers.normalized_logistic_weights,
+        traced=margins,
+        shape=(4,),
+        faults=MARGIN_FAULTS,
+    ),
+    Function(
+        name="normalized_logistic_surrogate",
+        function=optimizers.normalized_logistic_surrogate,
+        traced=margins,
+        differentiable=("margins",),
+        keeps_dtype=False,
+        faults=MARGIN_FAULTS,
+    ),
+    Function(
+        name="batch_perceptron_step",
+        function=optimizers.batch_perceptron_step,
+        traced=lambda generator: {
+            "params": generator.normal(size=3).astype(np.float32),
+            "features": generator.normal(size=(4, 3)).astype(np.float32),
+            "labels": np.sign(generator.normal(size=4)).astype(np.float32),
+        },
+        static={"normalized": True},
+        shape=(3,),
+        faults=(Fault({"labels": jnp.ones(3)}, ValueError),),
+    ),
+]
