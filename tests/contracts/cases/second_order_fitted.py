@@ -30,7 +30,6 @@ PSGD: dict[str, Any] = {
     "hyperparameters": {
         "b1": 0.9,
         "preconditioner_lr": 0.2,
-        "preconditioner_update_probability": 0.7,
         "preconditioner_init_scale": 0.5,
         "lipschitz_decay": 0.8,
         "damping": 1e-6,
@@ -70,15 +69,20 @@ KRON: dict[str, Any] = {
 }
 
 
+# Checks of hyperparameters run a trajectory for each of them: all of them in one case, three in the others.
+FIXED = {name: value for name, value in PSGD["hyperparameters"].items() if name != "preconditioner_lr"}
+
+
 def alias(settings: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     """The settings with a learning rate and weight decay, and further arguments."""
     rate = {"learning_rate": 0.1, "weight_decay": 0.01}
-    settings = {**settings, "elsewhere": tuple(n for n in settings.get("elsewhere", ()) if n not in arguments)}
+    arguments = {**rate, **FIXED, "preconditioner_update_probability": 1.0, **arguments}
     return {
         **settings,
-        "arguments": {**rate, **arguments},
-        "hyperparameters": {**rate, **settings["hyperparameters"]},
-        "schedules": (*rate, *settings["schedules"]),
+        "elsewhere": tuple(n for n in settings["elsewhere"] if n not in arguments),
+        "arguments": arguments,
+        "hyperparameters": {**rate, "preconditioner_lr": 0.2},
+        "schedules": tuple(rate),
         "refused": {**settings["refused"], **dict.fromkeys(rate, (-0.001,))},
     }
 
@@ -97,6 +101,7 @@ TRANSFORMATIONS = [
         function=optimizers.scale_by_psgd_kron,
         arguments={
             "mode": "whitening",
+            "preconditioner_update_probability": 0.7,
             "key": 3,
             "max_size_triangular": 8,
             "max_skew_triangular": 2.0,
@@ -178,7 +183,7 @@ OPTAX_SUITE = [
 ]
 
 TRAINED = [
-    ("psgd_kron[newton]", lambda: optimizers.psgd_kron(1e-2, mode="newton"), {}),
+    ("psgd_kron[newton]", lambda: optimizers.psgd_kron(1e-2, mode="newton", max_skew_triangular=2.0), {}),
     ("psgd_xmat", lambda: optimizers.psgd_xmat(1e-2), {}),
     ("psgd_dense", lambda: optimizers.psgd_dense(1e-2), {}),
 ]
