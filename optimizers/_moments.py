@@ -220,7 +220,7 @@ def tensorwise(
         step = counts["count"]
         values = scalars(state, step)
 
-        def leaf(number: int, g: Any, p: Any, old: Moments, on: Scalars) -> tuple[Any, Moments]:
+        def leaf(number: int, g: Any, p: Any, old: tuple[Any, ...], on: Scalars) -> tuple[Any, tuple[Any, ...]]:
             if g is None:
                 return None, old
             g = jnp.asarray(g)

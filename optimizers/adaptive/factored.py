@@ -20,7 +20,6 @@ import optax
 from optimizers._checks import check_range
 from optimizers._moments import (
     MU_DTYPES,
-    Moments,
     Scalars,
     at_count,
     average,
@@ -153,11 +152,11 @@ def adafactor(
         scale = jnp.maximum(root_mean_square(p), 1e-3) if multiply_by_parameter_scale else 1.0
         return s[1] * scale * u
 
-    def advance(g: jax.Array, p: jax.Array, old: Moments, s: Scalars) -> Any:
+    def advance(g: jax.Array, p: jax.Array, old: tuple[Any, ...], s: Scalars) -> Any:
         v = factored_average(s[5], s[6], Factored(*old[:3]), squares(g, two_largest(g.shape)), s[4])
         return (*v, None if momentum is None else average(s[3], 1 - s[3], old[3], scaled(g, p, v, s)))
 
-    def direction(g: jax.Array, p: jax.Array, new: Moments, old: Moments, s: Scalars) -> jax.Array:
+    def direction(g: jax.Array, p: jax.Array, new: tuple[Any, ...], old: tuple[Any, ...], s: Scalars) -> jax.Array:
         moved = scaled(g, p, Factored(*new[:3]), s) if momentum is None else new[3]
         return -moved if weight_decay_rate is None else -(moved + s[0] * s[2] * p)
 
@@ -201,7 +200,7 @@ def _came(
     check_range(function, "clipping_threshold", clipping_threshold, 0.0, open_low=True)
     values = tuple(wide_scalar(x) for x in (b1, b2, b3, eps, eps_instability, clipping_threshold))
 
-    def advance(g: jax.Array, p: Any, old: Moments, s: Scalars) -> Any:
+    def advance(g: jax.Array, p: Any, old: tuple[Any, ...], s: Scalars) -> Any:
         b1, b2, b3, eps, eps_instability, threshold = s
         axes = _last_two(g.shape)
         nu = factored_average(b2, 1 - b2, Factored(*old[1:4]), squares(g, axes), eps)
@@ -213,7 +212,7 @@ def _came(
         apart = squares(unfused(u - mu), axes)
         return mu, *nu, *factored_average(b3, 1 - b3, instability, apart, eps_instability)[:2]
 
-    def direction(g: jax.Array, p: Any, new: Moments, old: Moments, s: Scalars) -> jax.Array:
+    def direction(g: jax.Array, p: Any, new: tuple[Any, ...], old: tuple[Any, ...], s: Scalars) -> jax.Array:
         axes = _last_two(g.shape)
         return new[0] if axes is None else over_root(new[0], Factored(new[4], new[5], None), axes)
 

@@ -7,8 +7,8 @@ One equation. With a direction u of the tensor's new moments and its decay λ θ
 where StableAdamW divides by how far the gradient is from what its second moment expects, and LAMB multiplies by the
 norm of the weights over that of the direction. LARS takes the ratio of weights and gradient, before the momentum.
 
-A norm has to read all of its tensor before the first element can move. What it is the norm of is computed once and kept
-in one temporary of the tensor's size; in a train step that is where the gradient was, which nobody reads any more.
+A norm has to read all of its tensor before the first element can move. What it is the norm of is computed once and
+kept: one temporary of the tensor's size, and no other.
 """
 
 from collections.abc import Callable

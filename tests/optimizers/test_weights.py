@@ -132,6 +132,7 @@ def test_pruning_is_a_mask_and_idempotent():
     jax.tree.map(np.testing.assert_array_equal, (again, same), (pruned, kept))
     assert loss_sensitivity({"g": jnp.array([-2.0])})["g"] == 2.0
     chosen = {"kernel": False, "conv": True, "bias": True}
+    assert magnitude_threshold_prune(jnp.array([0.5]), 0.5)[1].all()  # what equals the threshold stays
     untouched, all_kept = magnitude_threshold_prune(pruned, 99.0, mask=chosen)
     np.testing.assert_array_equal(untouched["kernel"], pruned["kernel"])
     assert all_kept["kernel"].all()
@@ -156,6 +157,9 @@ def test_rounds_of_pruning_forget_nothing():
     params, kept = iterative_magnitude_prune({"w": jnp.array([0.5, 0.1, 0.3])}, 0.2)
     params, kept = iterative_magnitude_prune(jax.tree.map(lambda x: x + 0.3, params), 0.7, kept)
     np.testing.assert_allclose(params["w"], [0.8, 0.0, 0.0])
+    np.testing.assert_array_equal(kept["w"], [True, False, False])
+    params, kept = iterative_magnitude_prune(jax.tree.map(lambda x: x + 0.3, params), 0.0, kept)
+    np.testing.assert_allclose(params["w"], [1.1, 0.0, 0.0], rtol=1e-6)
     np.testing.assert_array_equal(kept["w"], [True, False, False])
 
 
@@ -276,6 +280,13 @@ def test_sharpness_along_an_update_is_a_rayleigh_quotient():
         found = directional_sharpness(loss, split(normal(6, seed=2)), split(1e-3 * u))
         np.testing.assert_allclose(found, u @ hessian @ u / (u @ u), rtol=1e-12)
         assert np.isnan(directional_sharpness(loss, split(u), split(0 * u)))
+
+
+def test_sharpness_in_low_precision_is_that_of_the_rounded_direction():
+    """A unit vector of bfloat16 numbers is not quite one; along any vector this loss has the curvature 3."""
+    loss = lambda x: 1.5 * jnp.sum(jnp.square(x.astype(jnp.float32)))
+    update = jnp.asarray(normal(7), jnp.bfloat16)
+    assert directional_sharpness(loss, jnp.ones(7, jnp.bfloat16), update) == pytest.approx(3.0, rel=1e-5)
 
 
 def test_clipping_lowers_the_sharpness_of_uneven_gradients():

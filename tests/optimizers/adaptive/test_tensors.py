@@ -104,6 +104,14 @@ def test_adafactor_is_the_papers_algorithm():
     np.testing.assert_allclose(path[-1], x, rtol=1e-12)
 
 
+def test_floors_where_there_is_nothing_to_measure():
+    """Adafactor's steps from zero weights are 1e-3 long; FAdam's decay without gradients is θ over its own RMS."""
+    zero, ones = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(first_update(adafactor(0.5), ones, zero), -0.5e-3, rtol=1e-5)
+    params = np.array([3.0, -1.0, 5.0, 1.0], np.float32)
+    np.testing.assert_allclose(first_update(fadam(1.0), 0 * params, params), -0.1 * params / 3, rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def golden():
     return np.load(pathlib.Path(__file__).parents[2] / "golden" / "tensors.npz")
