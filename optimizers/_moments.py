@@ -233,8 +233,8 @@ def tensorwise(
                 return m if m is None else m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
 
             loaded = tuple(load(m) for m in old)
-            new: Moments = ()
-            read: Moments = ()
+            new: tuple[Any, ...] = ()
+            read: tuple[Any, ...] = ()
             for k, (m, o) in enumerate(zip(advance(g_wide, p_wide, loaded, v), old, strict=True)):
                 moment = m(*read) if callable(m) else m
                 new += (None if o is None else store(moment, o.dtype, step, number * len(names) + k),)
