@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from contracts.common import Fault
 from contracts.function_checks import Function
@@ -256,7 +255,7 @@ TRAINED = [
 
 def stepped(tx: Any, generator: Any) -> dict[str, Any]:
     """State and parameters after one step of a random gradient."""
-    params = generator.normal(size=3).astype(np.float32)
+    params = jnp.asarray(generator.normal(size=3), jnp.float32)
     updates, state = tx.update(params, tx.init(params), params)
     return {"state": state, "params": optax.apply_updates(params, updates)}
 
