@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -136,7 +137,9 @@ def check_parameters_are_known(function: Callable[..., Any], known: set[str]) ->
 
 
 def pairs(cases: Any, checks: Mapping[Callable[..., None], Callable[[Any], bool]]) -> list[Any]:
-    """The test parameters: every case with every check that applies to it."""
+    """The test parameters: every case with every check that applies to it, or with `CONTRACTS=first` a case a function."""
+    if os.environ.get("CONTRACTS") == "first":
+        cases = list({getattr(case, "function", case): case for case in reversed(list(cases))}.values())[::-1]
     return [
         pytest.param(check, case, id=f"{case.name}-{check.__name__.removeprefix('check_')}")
         for case in cases
