@@ -137,7 +137,7 @@ def check_parameters_are_known(function: Callable[..., Any], known: set[str]) ->
 
 
 def pairs(cases: Any, checks: Mapping[Callable[..., None], Callable[[Any], bool]]) -> list[Any]:
-    """The test parameters: every case with every check that applies to it, or with `CONTRACTS=first` a case a function."""
+    """The test parameters: every case with every check that applies; with `CONTRACTS=first`, one case a function."""
     if os.environ.get("CONTRACTS") == "first":
         cases = list({getattr(case, "function", case): case for case in reversed(list(cases))}.values())[::-1]
     return [
