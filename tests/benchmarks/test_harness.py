@@ -358,7 +358,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
     [
         (["lion"], ["lion/one-leaf", "lion/20x1024x1024", "lion/1000x32x32"]),
         (["lion/one-leaf", "adamw/one-leaf"], ["adamw/one-leaf", "lion/one-leaf"]),
-        (["a*/one-leaf"], ["adamw/one-leaf", "ademamix/one-leaf"]),
+        (["ad?mw/one-leaf", "adem*/one-leaf"], ["adamw/one-leaf", "ademamix/one-leaf"]),
     ],
 )
 def test_names_choose_by_kind_in_full_and_by_pattern(names, expected, capsys):
