@@ -19,6 +19,9 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 
+import gc
+import itertools
+
 import jax
 import pytest
 
@@ -38,3 +41,13 @@ def compiled():
     """The names of the functions that XLA compiles from here on, one entry a compilation."""
     _compiled.clear()
     return _compiled
+
+
+_finished = itertools.count(1)
+
+
+def pytest_runtest_teardown():
+    """Thousands of tests' compiled programs fill the memory of a small machine: forget them now and then."""
+    if next(_finished) % 1000 == 0:
+        jax.clear_caches()
+        gc.collect()
