@@ -4,7 +4,9 @@ The suite is read from the installed package, its tables of optimizers and its f
 lists `OPTAX_SUITE` of the case files; every test from `class ContribTest` on is Optax's, word for word.
 """
 
+import functools
 import importlib.util
+import inspect
 import pathlib
 
 import optax
@@ -18,7 +20,28 @@ MARKER = "class ContribTest("
 NAMES = ("_MAIN_OPTIMIZERS_UNDER_TEST", "_ALL_OPTIMIZERS_UNDER_TEST", "_get_opt_factory")
 
 
-FACTORIES = {name: (factory, arguments) for name, factory, arguments in every("OPTAX_SUITE")}
+def injectable(factory, arguments):
+    """The factory, whose counts and other static arguments `inject_hyperparams` must not see, and the floats for it."""
+    floats = {name: value for name, value in arguments.items() if isinstance(value, float)}
+    fixed = {name: value for name, value in arguments.items() if name not in floats}
+    signature = inspect.signature(factory)
+    shown = signature.replace(
+        parameters=[
+            parameter
+            for name, parameter in signature.parameters.items()
+            if name not in fixed and (isinstance(parameter.default, bool) or not isinstance(parameter.default, int))
+        ]
+    )
+
+    @functools.wraps(factory)
+    def made(*args, **kwargs):
+        return factory(**shown.bind(*args, **kwargs).arguments, **fixed)
+
+    made.__signature__ = shown
+    return made, floats
+
+
+FACTORIES = {name: injectable(factory, arguments) for name, factory, arguments in every("OPTAX_SUITE")}
 
 
 def _contrib_test():
