@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from contracts.common import Fault
 from contracts.function_checks import Function
 from contracts.optimizer_checks import Transformation
@@ -175,9 +176,15 @@ TRANSFORMATIONS = [
     ),
 ]
 
+
 # Whitening makes steps of the learning rate's size: it falls to 0, or they circle the minimum.
+def kron(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """Without the limits of shape, which cannot be injected."""
+    return optimizers.psgd_kron(learning_rate)
+
+
 OPTAX_SUITE = [
-    ("psgd_kron", optimizers.psgd_kron, {"learning_rate": 1e-3}),
+    ("psgd_kron", kron, {"learning_rate": 1e-3}),
     ("psgd_lra", optimizers.psgd_lra, {"learning_rate": 1e-3, "rank": 1}),
     ("mfac", optimizers.mfac, {"learning_rate": 1e-2, "num_grads": 4, "damping": 1.0}),
 ]
