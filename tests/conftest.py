@@ -19,7 +19,6 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 
-import gc
 import itertools
 
 import jax
@@ -50,4 +49,3 @@ def pytest_runtest_teardown():
     """Thousands of tests' compiled programs fill the memory of a small machine: forget them now and then."""
     if next(_finished) % 1000 == 0:
         jax.clear_caches()
-        gc.collect()
