@@ -11,7 +11,22 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-_OF_OBJECTIVES = {"expectations", "matrix_sensing", "objectives", "recurrent", "robust_estimation", "scalarization"}
+_OF_OBJECTIVES = {
+    "classification",
+    "expectations",
+    "imbalance",
+    "likelihoods",
+    "margin_ranking",
+    "matrix_sensing",
+    "noise_calibration",
+    "objectives",
+    "recurrent",
+    "regression",
+    "robust_estimation",
+    "scalarization",
+    "survey",
+    "vocabulary",
+}
 _FILES = {module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)}
 
 OBJECTIVES = tuple(file for name, file in _FILES.items() if name in _OF_OBJECTIVES)
