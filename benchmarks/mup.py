@@ -9,7 +9,7 @@ Prints both tables, and writes `build/mup.png`.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,22 @@ def _movement(width: int, form: str, steps: int, seeds: int) -> np.ndarray:
     return np.sqrt(np.mean(squares, axis=0))
 
 
-def _prepared(form: str, params: Any, base: Any, rate: Any) -> tuple[Any, optax.GradientTransformation]:
+def _prepared(
+    form: str, params: Any, base: Any, rate: Any, is_output: Callable[[str], bool] | None = None
+) -> tuple[Any, optax.GradientTransformation]:
     """First parameters and optimizer of a form."""
     if form == "standard":
         return params, optimizers.adam(rate)
     shapes = jax.eval_shape(lambda: base)
-    return optimizers.mup_init(params, base), optimizers.mup_adam(rate, shapes)
+    return (
+        optimizers.mup_init(params, base, is_output=is_output),
+        optimizers.mup_adam(rate, shapes, is_output=is_output),
+    )
+
+
+def _is_head(path: str) -> bool:
+    """The transformer's head has its weights as `[classes, width]`: what they sum over comes last."""
+    return path.endswith("ClassHead_0/weights")
 
 
 def transfer(widths: Sequence[int], rates: Sequence[float], steps: int, batch: int) -> dict[str, np.ndarray]:
@@ -117,7 +127,7 @@ def _bits(text: jax.Array, width: int, rates: Sequence[float], form: str, steps:
         return jnp.mean(softmax_cross_entropy(logits, windows[:, 1:])) / jnp.log(2.0)
 
     def run(rate: jax.Array) -> jax.Array:
-        params, tx = _prepared(form, network.init(jax.random.key(0), tokens), base, rate)
+        params, tx = _prepared(form, network.init(jax.random.key(0), tokens), base, rate, _is_head)
 
         def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             params, state = carry

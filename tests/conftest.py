@@ -1,11 +1,14 @@
 """How XLA runs the tests, set before JAX starts.
 
-Eight virtual CPU devices, so that sharded runs are ordinary tests. And machine code that is not optimised: a test
-spends its time on compiling, not on running. Fusion, aliasing and buffers, which tests assert, are decided before that
-and stay the same. `TEST_OPTIMISED=1` compiles as users do.
+Eight virtual CPU devices, so that sharded runs are ordinary tests. A test spends its time on compiling, not on running.
+So machine code is neither optimised nor made in parts: fusion, aliasing and buffers, which tests assert, are decided
+before that and stay the same (`TEST_OPTIMISED=1` compiles as users do). And a program that another test or worker has
+compiled in the same run is taken from a folder, which goes with the run.
 """
 
+import itertools
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = " ".join(
     [
@@ -14,12 +17,22 @@ os.environ["XLA_FLAGS"] = " ".join(
         *(
             []
             if os.environ.get("TEST_OPTIMISED")
-            else ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+            else [
+                "--xla_backend_optimization_level=0",
+                "--xla_llvm_disable_expensive_passes=true",
+                "--xla_cpu_parallel_codegen_split_count=1",
+            ]
         ),
     ]
 ).strip()
 
-import itertools
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the workers have their parent's
+    _programs = tempfile.TemporaryDirectory(prefix="compiled-programs-")
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _programs.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 import jax
 import pytest

@@ -4,7 +4,7 @@ import doctest
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,18 +136,31 @@ def check_parameters_are_known(function: Callable[..., Any], known: set[str]) ->
     assert not absent, f"{function.__name__}: the case names parameters that do not exist: {sorted(absent)}"
 
 
-def pairs(cases: Any, checks: Mapping[Callable[..., None], Callable[[Any], bool]]) -> list[Any]:
+def pairs(
+    cases: Any,
+    checks: Mapping[Callable[..., None], Callable[[Any], bool]],
+    *,
+    once: Collection[Callable[..., None]] = (),
+    inner: Collection[Callable[..., None]] | None = None,
+) -> list[Any]:
     """The test parameters: every case with every check that applies.
 
-    With `CONTRACTS=first` one case a function, and of `scale_by_x` and `x` the one that has the other inside.
+    Checks in `once` run on one case of a function alone, whatever options its other cases set. Where `scale_by_x` is
+    inside `x`, which has a case, only the checks in `inner` run on it. `CONTRACTS=first` leaves one case a function,
+    and of the two only `x`.
     """
+    cases = list(cases)
+    aliases = {f"scale_by_{case.name}" for case in cases}
+    functions = {name.partition("[")[0] for name in aliases}
+    inside = {case for case in cases if case.name in aliases}
+    first = set({getattr(case, "function", case): case for case in reversed(cases)}.values()) - inside
     if os.environ.get("CONTRACTS") == "first":
-        cases = list({getattr(case, "function", case): case for case in reversed(list(cases))}.values())[::-1]
-        aliases = {f"scale_by_{case.name.partition('[')[0]}" for case in cases}
-        cases = [case for case in cases if case.name.partition("[")[0] not in aliases]
+        cases = [case for case in cases if case in first and case.name.partition("[")[0] not in functions]
     return [
         pytest.param(check, case, id=f"{case.name}-{check.__name__.removeprefix('check_')}")
         for case in cases
         for check, applies in checks.items()
         if applies(case)
+        and (check not in once or case in first)
+        and (inner is None or case not in inside or check in inner)
     ]

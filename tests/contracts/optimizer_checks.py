@@ -483,3 +483,27 @@ CHECKS: dict[Callable[[Transformation], None], Callable[[Transformation], bool]]
     check_faults_are_named: lambda case: bool(case.refused or case.faults or case.hyperparameters),
     check_docstring: lambda case: True,
 }
+# How a transformation lives with others and with storage: its static options have no part in that.
+ONCE = {
+    check_extra_arguments_are_accepted,
+    check_schedules_are_accepted,
+    check_inject_hyperparams,
+    check_masked_leaves_cost_nothing,
+    check_weight_decay_mask,
+    check_apply_if_finite,
+    check_multi_steps,
+    check_state_survives_flax_serialization,
+    check_state_survives_orbax,
+    check_lowers_for_every_platform,
+    check_no_host_callback,
+}
+# What is left to check of `scale_by_x` when `x`, which is made of it, passes everything.
+INNER = {
+    check_case_is_complete,
+    check_dtypes_are_kept,
+    check_moment_dtypes_are_obeyed,
+    check_map_params,
+    check_donated_buffers_are_reused,
+    check_faults_are_named,
+    check_docstring,
+}

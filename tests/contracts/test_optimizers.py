@@ -12,7 +12,10 @@ from contracts.cases import every
 from contracts.common import pairs
 
 
-@pytest.mark.parametrize(("check", "case"), pairs(every("TRANSFORMATIONS"), optimizer_checks.CHECKS))
+@pytest.mark.parametrize(
+    ("check", "case"),
+    pairs(every("TRANSFORMATIONS"), optimizer_checks.CHECKS, once=optimizer_checks.ONCE, inner=optimizer_checks.INNER),
+)
 def test_transformation(check, case):
     check(case)
 
