@@ -11,7 +11,15 @@ is summed over and m that of the other, where they grow:
 | fixed | nowhere | as it is | 1 | 1 |
 
 This is the form without multipliers in the forward pass: the model stays as it is, but for attention, whose logits are
-to be divided by the size of a head and not by its root.
+to be divided by the size of a head and not by its root. The base is of the same kind as the parameters; of a linen
+module and of an nnx one:
+
+    base = Net(width=64).init(key, x)
+    params, tx = mup_init(Net(width=1024).init(key, x), base), mup_adam(1e-3, base)
+
+    base, model = nnx.state(Net(64, rngs), nnx.Param), Net(1024, rngs)
+    nnx.update(model, mup_init(nnx.state(model, nnx.Param), base))
+    optimizer = nnx.Optimizer(model, mup_adam(1e-3, base), wrt=nnx.Param)
 """
 
 import math
@@ -55,17 +63,20 @@ def _growth(function: str, path: str, base: tuple[int, ...], shape: tuple[int, .
 
 def _growths(function: str, base: Base, params: PyTree, is_output: IsOutput) -> PyTree:
     base = base(params) if callable(base) else base
-    expected: Any = jax.tree.structure(params)  # opaque to the type checker
-    if expected != jax.tree.structure(base):
-        raise ValueError(
-            f"{function}: base must have the structure of the parameters, {expected}, got {jax.tree.structure(base)}"
-        )
+    (names, leaves, structure), (base_names, base_leaves, _) = _named(params), _named(base)
+    if names != base_names:
+        raise ValueError(f"{function}: base must have the leaves of the parameters, {names}, got {base_names}")
+    growths = [
+        _growth(function, name, np.shape(b), np.shape(p), is_output) for name, p, b in zip(names, leaves, base_leaves)
+    ]
+    return jax.tree.unflatten(structure, growths)
 
-    def leaf(path: Any, p: Any, b: Any) -> _Growth:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return _growth(function, name, np.shape(b), np.shape(p), is_output)
 
-    return jax.tree_util.tree_map_with_path(leaf, params, base)
+def _named(tree: PyTree) -> tuple[list[str], list[Any], Any]:
+    """Paths, leaves and structure; the box that nnx has around a parameter is no part of its path."""
+    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found]
+    return [path.removesuffix("/value") for path in paths], [leaf for _, leaf in found], structure
 
 
 RULES: dict[str, Callable[[_Growth], float]] = {
@@ -153,6 +164,7 @@ def mup_init(params: PyTree, base: PyTree, is_output: IsOutput = None) -> PyTree
         table 3.
     """
     growths = _growths("mup_init", base, params, is_output)
+    boxed = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(base))
 
     def leaf(p: Any, b: Any, growth: _Growth) -> Any:
         if growth == (1.0, 1.0):
@@ -162,7 +174,7 @@ def mup_init(params: PyTree, base: PyTree, is_output: IsOutput = None) -> PyTree
         factor = jnp.where((found > 0) & (wished > 0), size * wished / jnp.where(found > 0, found, 1.0), 1.0)
         return (wide(p) * factor).astype(p.dtype)
 
-    return jax.tree.map(leaf, params, base, growths)
+    return jax.tree.map(leaf, params, boxed, growths)
 
 
 def _root_mean_square(x: Any) -> jax.Array:

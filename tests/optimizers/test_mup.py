@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen, nnx
 
 from optimizers import adam, adamw, mup_adam, mup_adamw, mup_init, mup_multipliers, mup_scale
 
@@ -158,7 +159,57 @@ def test_activations_move_as_far_at_every_width():
 
 def test_trees_that_differ_are_named():
     tx = mup_scale(BASE)
-    with pytest.raises(ValueError, match="^mup_scale: base must have the structure of the parameters"):
+    with pytest.raises(ValueError, match="^mup_scale: base must have the leaves of the parameters"):
         tx.update({"w": jnp.ones(3)}, tx.init(None))
     with pytest.raises(ValueError, match="^mup_init: base must have the axes of w"):
         mup_init({"w": jnp.ones((3, 3))}, {"w": jnp.ones(3)})
+
+
+class LinenNet(linen.Module):
+    width: int
+
+    @linen.compact
+    def __call__(self, x):
+        for size in (self.width, self.width):
+            x = jnp.tanh(linen.Dense(size)(x))
+        return linen.Dense(2)(x)
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, width, rngs):
+        self.layers = nnx.List([nnx.Linear(*sizes, rngs=rngs) for sizes in ((3, width), (width, width), (width, 2))])
+
+    def __call__(self, x):
+        first, hidden, head = self.layers
+        return head(jnp.tanh(hidden(jnp.tanh(first(x)))))
+
+
+def test_linen_and_nnx_train_alike():
+    """The same first values give the same losses, and the hidden layer and the head a quarter of the step."""
+    x, y = jnp.ones((5, 3)), jnp.ones((5, 2))
+    model, narrow = NnxNet(8, nnx.Rngs(0)), nnx.state(NnxNet(2, nnx.Rngs(1)), nnx.Param)
+    nnx.update(model, mup_init(nnx.state(model, nnx.Param), narrow))
+    name = lambda number: f"Dense_{number}"
+    linen_of = lambda model: {
+        "params": {
+            name(n): {k: jnp.array(getattr(layer, k)[...]) for k in ("kernel", "bias")}
+            for n, layer in enumerate(model.layers)
+        }
+    }
+    params, base = linen_of(model), LinenNet(2).init(jax.random.key(0), x)
+    optimizer = nnx.Optimizer(model, mup_adam(1e-2, narrow), wrt=nnx.Param)
+    tx = mup_adam(1e-2, base)
+    state, before = tx.init(params), params
+    losses = []
+    for _ in range(2):
+        loss, grad = nnx.value_and_grad(lambda model: jnp.mean((model(x) - y) ** 2))(model)
+        optimizer.update(model, grad)
+        other, grad = jax.value_and_grad(lambda p: jnp.mean((LinenNet(8).apply(p, x) - y) ** 2))(params)
+        updates, state = tx.update(grad, state, params)
+        params = optax.apply_updates(params, updates)
+        losses.append((loss, other))
+    np.testing.assert_allclose(*np.transpose(losses), rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), linen_of(model), params)
+    steps = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), before, params)["params"]
+    assert steps["Dense_1"]["kernel"] < 0.3 * steps["Dense_0"]["kernel"]
+    assert steps["Dense_2"]["kernel"] < 0.3 * steps["Dense_0"]["kernel"]
