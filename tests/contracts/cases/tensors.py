@@ -214,6 +214,8 @@ OPTAX_SUITE = [
     ("fadam", optimizers.fadam, {"learning_rate": 1e-3, "weight_decay": 1e-4}),
     ("adam_mini", optimizers.adam_mini, {"learning_rate": 1e-3}),
     ("adafactor", small_adafactor, {"learning_rate": 5e-3}),
+    ("lars", optimizers.lars, {"learning_rate": 1e-3, "trust_coefficient": 1.0}),
+    ("came", optimizers.came, {"learning_rate": 5e-3, "b3": 0.99}),  # injected, 1 - 0.9999 loses half its digits
 ]
 
 
