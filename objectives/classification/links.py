@@ -169,7 +169,7 @@ def spherical_z_loss(
     *,
     a: Scalar = 0.1,
     b: Scalar = 10.0,
-    epsilon: Scalar = 1e-6,
+    epsilon: Scalar = 1e-4,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
     r"""Z-loss of the spherical family: it sees the label's logit only standardised over the classes.
@@ -187,7 +187,7 @@ def spherical_z_loss(
         labels: Class ids `[...]`, or probabilities q (one-hot included) `[..., C]`, which mean the expected loss.
         a: Sharpness, positive; in the limit of large values the loss is a hinge.
         b: Standardised logit that is asked for.
-        epsilon: Positive guard for equal logits, in units of the logits; they have z = 0.
+        epsilon: Positive guard for equal logits, in units of the logits; they have z = 0 and a gradient near 1 / epsilon.
         where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
     Returns:
