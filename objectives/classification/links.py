@@ -187,7 +187,7 @@ def spherical_z_loss(
         labels: Class ids `[...]`, or probabilities q (one-hot included) `[..., C]`, which mean the expected loss.
         a: Sharpness, positive; in the limit of large values the loss is a hinge.
         b: Standardised logit that is asked for.
-        epsilon: Positive guard for equal logits, in units of the logits; they have z = 0 and a gradient near 1 / epsilon.
+        epsilon: Positive guard for equal logits, in their units: they have z = 0, and a gradient near 1 / epsilon.
         where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
     Returns:
