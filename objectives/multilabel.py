@@ -12,7 +12,7 @@
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -462,7 +462,7 @@ def _read(
     return _Batch(clean(values, kept).astype(dtype), present, absent, positives, negatives, active, poison)
 
 
-def _all_sum(values, axis_name: AxisName):
+def _all_sum(values: Any, axis_name: AxisName) -> Any:
     """Sums over the mapped axes, if there are any."""
     return values if axis_name is None else lax.psum(values, axis_name)
 
@@ -507,11 +507,8 @@ def _chunked_logistic(scores: Array, present: Array, others: Array, absent: Arra
         return compare(others, absent)
     padding = ((0, -len(others) % CHUNK), (0, 0))
     chunks = [jnp.pad(x, padding).reshape(-1, CHUNK, x.shape[-1]) for x in (others, absent)]
-    return lax.scan(
-        lambda total, chunk: (total + compare(*chunk), None),
-        compare(chunks[0][0], chunks[1][0]),
-        [c[1:] for c in chunks],
-    )[0]
+    first = compare(chunks[0][0], chunks[1][0])  # not zeros: under `shard_map` the sums differ between devices
+    return lax.scan(lambda total, chunk: (total + compare(*chunk), None), first, [c[1:] for c in chunks])[0]
 
 
 def _sorted_hinge(scores: Array, present: Array, others: Array, absent: Array) -> Array:

@@ -422,7 +422,9 @@ def _conjugate(scores: Array, alpha: Array, exact: float | None) -> Array:
 
 
 @_conjugate.defjvp
-def _conjugate_jvp(exact: float | None, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple:
+def _conjugate_jvp(
+    exact: float | None, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
     (scores, alpha), (direction, slope) = primals, tangents
     p = _predict(scores, alpha, exact)  # at the maximum, only what is explicit in Ω changes
     drift = jax.jvp(lambda order: _tsallis(p, order), (alpha,), (slope,))[1]
