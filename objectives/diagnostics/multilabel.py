@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
-from objectives.multilabel import _all_sum, _macro, _read
+from objectives.multilabel._batch import all_sum, macro_mean, read_batch
 
 
 def macro_auc(
@@ -48,7 +48,7 @@ def macro_auc(
     Source:
         Wu, Li, Yin, "Towards Understanding Generalization of Macro-AUC in Multi-label Learning", 2023.
     """
-    batch = _read("macro_auc", scores, labels, where, axis_name, "scores")
+    batch = read_batch("macro_auc", scores, labels, where, axis_name, "scores")
     values = lax.stop_gradient(batch.scores)
     others, absent = values, batch.absent
     if axis_name is not None:
@@ -60,4 +60,4 @@ def macro_auc(
         return jnp.sum(jnp.where(used, (below + upto).astype(f.dtype) / 2, 0))
 
     wins = jax.vmap(of_label, in_axes=1)(values, batch.present, others, absent)
-    return _macro(_all_sum(wins, axis_name), batch.positives * batch.negatives, batch)
+    return macro_mean(all_sum(wins, axis_name), batch.positives * batch.negatives, batch)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import objectives as o
-from objectives import multilabel
+from objectives.multilabel import auc
 
 RNG = np.random.default_rng(0)
 SCORES = np.round(2 * RNG.normal(size=(14, 3)), 1)  # with ties
@@ -66,14 +66,14 @@ def test_chunks_equal_the_whole(monkeypatch):
     with jax.enable_x64(True):
         run = jax.value_and_grad(partial(o.macro_auc_pairwise_loss, labels=LABELS, where=KEPT))
         whole = run(SCORES)
-        monkeypatch.setattr(multilabel, "CHUNK", 4)
+        monkeypatch.setattr(auc, "CHUNK", 4)
         parts = run(SCORES)
     np.testing.assert_allclose(parts[0], whole[0], rtol=1e-13)
     np.testing.assert_allclose(parts[1], whole[1], rtol=1e-11, atol=1e-15)
 
 
 def test_no_table_of_pairs_is_held():
-    n = 4 * multilabel.CHUNK
+    n = 4 * auc.CHUNK
     scores, labels = jnp.zeros((n, 2)), jnp.arange(2 * n).reshape(n, 2) % 3 == 0
     for base in ("logistic", "hinge"):
         run = jax.jit(jax.value_and_grad(partial(o.macro_auc_pairwise_loss, labels=labels, base=base)))
