@@ -367,8 +367,8 @@ def _hinge(
 ) -> Array:
     """A penalty of how much is missing to the margin."""
     dtype = compute_dtype(floating(function, "logits", logits))
-    margin = hyperparameter(function, "margin", margin, dtype, 0)
-    return _binary(function, logits, labels, lambda t: penalty(margin - t), where)
+    wanted = hyperparameter(function, "margin", margin, dtype, 0)
+    return _binary(function, logits, labels, lambda t: penalty(wanted - t), where)
 
 
 def _binary(

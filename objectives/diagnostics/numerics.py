@@ -98,7 +98,8 @@ def nlm_alignment(params: Any, gradients: Any) -> Any:
     Source:
         Prieto, Barsbey, Mediano, Birdal, "Grokking at the Edge of Numerical Stability", 2025.
     """
-    if jax.tree.structure(params) != jax.tree.structure(gradients):
+    expected: Any = jax.tree.structure(params)  # opaque to the type checker
+    if expected != jax.tree.structure(gradients):
         raise ValueError("nlm_alignment: gradients must have the structure of params")
 
     def unit(x: ArrayLike) -> Array:

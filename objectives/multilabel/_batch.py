@@ -53,6 +53,7 @@ def all_sum(values: Any, axis_name: AxisName) -> Any:
 
 
 def safe_mean(total: Array, number: Array) -> Array:
+    """The total over the number; 0 of nothing."""
     return total / jnp.maximum(number, 1).astype(total.dtype)
 
 
