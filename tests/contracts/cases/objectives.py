@@ -105,6 +105,7 @@ CENTRE_FAULTS = (
 )
 HARMONIC: dict[str, Any] = {
     "hyperparameters": {"exponent": (1.5, 3.0), "epsilon": (1e-6, 1e-2)},
+    "elsewhere": ("distance", "order", "precision"),
     "refused": {"exponent": (0.0, -1.0), "epsilon": (0.0, -1.0)},
     "faults": CENTRE_FAULTS,
 }
@@ -308,6 +309,7 @@ CASES: list[Objective] = [
         arguments=classes_and_labels(),
         hyperparameters={"label_smoothing": (0.0, 0.1, 1.0)},
         refused={"label_smoothing": (-0.1, 1.1)},
+        elsewhere=("class_weights",),
         **{
             **PER_CLASS,
             "degenerate": {

@@ -1,13 +1,8 @@
-"""Losses of class scores (logits) against integer labels or probabilities.
+"""Penalties that are polynomials in the wrong probability 1 - p, or cross-entropy times a power of it.
 
-One equation: with the class probabilities p = softmax(logits) and the label distribution q, a loss is the expected
-penalty of the label's probability,
-
-    loss = Σ_c q_c φ(p_c),
-
-where cross-entropy is φ(p) = -log p, PolyLoss adds powers of (1 - p) to it and the focal loss multiplies it by one. The
-sigmoid members apply the same penalties to the two classes of every entry. Squentropy is cross-entropy with a square
-penalty on the wrong logits.
+With -log p = Σ_j (1 - p)^j / j, PolyLoss raises the first coefficients, the Taylor cross-entropy keeps the first terms
+only, and the focal losses multiply the whole by (1 - p)^γ. The sigmoid members apply the same penalties to the two
+classes of every entry.
 """
 
 from collections.abc import Sequence
@@ -17,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from objectives._inputs import (
-    Labels,
     check_rank,
     check_same_shape,
     class_vector,
@@ -26,60 +20,12 @@ from objectives._inputs import (
     finish,
     floating,
     hyperparameter,
-    is_class,
     mask,
     real,
 )
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-
-
-def softmax_cross_entropy(
-    logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    *,
-    label_smoothing: Scalar = 0.0,
-    where: Bool[ArrayLike, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
-    r"""Cross-entropy of softmax probabilities against integer labels or probabilities.
-
-    $$
-    -\sum_c q'_c \log p_c, \quad p = \mathrm{softmax}(\mathrm{logits}), \quad q' = (1 - s)\, q + s / C
-    $$
-
-    A class may be switched off with a logit of -inf: while its label probability is 0 it contributes nothing.
-
-    Args:
-        logits: Unnormalised log probabilities `[..., C]`.
-        labels: Class ids `[...]`, or probabilities (one-hot included) `[..., C]`.
-        label_smoothing: Share s of the label mass that is spread evenly over all classes, in [0, 1].
-        where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
-
-    Returns:
-        Losses `[...]` in nats, float32 (float64 for float64 logits); NaN where a class id is out of range.
-
-    Raises:
-        TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
-        ValueError: If shapes do not match or `label_smoothing` is out of range.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> print(f"{softmax_cross_entropy(jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0]))[0]:.4f}")
-        0.2395
-
-    Source:
-        Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer Vision"
-        (label smoothing), 2016.
-    """
-    name = "softmax_cross_entropy"
-    logits, targets, kept = read(name, logits, labels, where)
-    smoothing = hyperparameter(name, "label_smoothing", label_smoothing, compute_dtype(logits), 0, 1)
-    losses = expected_penalty(logits, targets, jnp.negative)
-    if not (isinstance(smoothing, float) and smoothing == 0):
-        classes = logits.shape[-1]
-        uniform = Labels(jnp.where(smoothing == 0, 0, jnp.full(classes, 1 / classes, losses.dtype)), None)
-        losses = (1 - smoothing) * losses + smoothing * expected_penalty(logits, uniform, jnp.negative)
-    return finish(losses, kept, targets.valid)
+from objectives.classification._shared import check_count, power
 
 
 def poly_loss(
@@ -306,60 +252,58 @@ def poly_focal_loss(
     return _sigmoid_focal("poly_focal_loss", logits, labels, epsilon, gamma, alpha, where)
 
 
-def squentropy_loss(
+def taylor_cross_entropy_loss(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
     *,
+    order: int = 2,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    r"""Squentropy: cross-entropy plus the mean square of the wrong classes' logits. It has no hyperparameter.
+    r"""Taylor cross-entropy: the first terms of cross-entropy's expansion in 1 - p, for noisy labels.
 
     $$
-    -\sum_c q_c \log p_c + \frac{1}{C - 1} \sum_c (1 - q_c)\, f_c^2, \quad f = \mathrm{logits}
+    \sum_c q_c \sum_{j=1}^{t} \frac{(1 - p_c)^j}{j}
     $$
 
-    Unlike cross-entropy it is not invariant to a shift of the logits; it is convex in them.
+    Order 1 is the mean absolute error 1 - p, which is robust to noise; the limit of large orders is cross-entropy.
+    PolyLoss calls it Poly-drop.
 
     Args:
         logits: Unnormalised log probabilities `[..., C]`.
         labels: Class ids `[...]`, or probabilities (one-hot included) `[..., C]`.
+        order: Number t of terms, at least 1.
         where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
     Returns:
-        Losses `[...]`, float32 (float64 for float64 logits); NaN where a class id is out of range. With a single
-        class the loss is 0.
+        Losses `[...]`, float32 (float64 for float64 logits); NaN where a class id is out of range.
 
     Raises:
-        TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
-        ValueError: If shapes do not match.
+        TypeError: If the logits are not floating point, class ids or `order` not integers or `where` not boolean.
+        ValueError: If shapes do not match or `order` is less than 1.
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> print(f"{squentropy_loss(jnp.array([[2.0, 1.0, -1.0]]), jnp.array([0]))[0]:.4f}")
-        1.3490
+        >>> print(f"{taylor_cross_entropy_loss(jnp.array([[0.0, 0.0]]), jnp.array([0]), order=2)[0]:.4f}")
+        0.6250
 
     Source:
-        Hui, Belkin, Wright, "Cut your Losses with Squentropy", 2023.
+        Feng, Shu, Lin, Lv, Li, An, "Can Cross Entropy Loss Be Robust to Label Noise?", 2020.
     """
-    logits, targets, kept = read("squentropy_loss", logits, labels, where)
-    scores, classes = logits.astype(compute_dtype(logits)), logits.shape[-1]
-    if targets.are_ids:
-        squares = jnp.where(is_class(targets.values, classes), 0, scores**2)
-    else:
-        squares = (1 - targets.values) * scores**2
-    losses = expected_penalty(logits, targets, jnp.negative) + jnp.sum(squares, axis=-1) / max(classes - 1, 1)
-    return finish(losses, kept, targets.valid)
+    logits, targets, kept = read("taylor_cross_entropy_loss", logits, labels, where)
+    terms = check_count("taylor_cross_entropy_loss", "order", order)
 
+    def penalty(log_p: Array) -> Array:
+        wrong, series = -jnp.expm1(log_p), jnp.zeros_like(log_p)
+        for j in range(terms, 0, -1):
+            series = wrong * (1 / j + series)
+        return series
 
-def _power(base: Array, exponent: Scalar) -> Array:
-    """base ** exponent for a base in [0, 1], with gradient 0 where the base is 0."""
-    positive = base > 0
-    return jnp.where(positive, jnp.where(positive, base, 1) ** exponent, 0)
+    return finish(expected_penalty(logits, targets, penalty), kept, targets.valid)
 
 
 def _focal(cross_entropy: Array, wrong: Array, gamma: Scalar) -> Array:
     """(1 - p)^gamma times the cross-entropy; 0 at p = 1, where both vanish."""
-    return _power(wrong, gamma) * cross_entropy
+    return power(wrong, gamma) * cross_entropy
 
 
 def _sigmoid_focal(
@@ -381,7 +325,7 @@ def _sigmoid_focal(
 
     cross_entropy = -positive * jax.nn.log_sigmoid(scores) - (1 - positive) * jax.nn.log_sigmoid(-scores)
     wrong = positive * jax.nn.sigmoid(-scores) + (1 - positive) * jax.nn.sigmoid(scores)
-    losses = _power(wrong, gamma) * (cross_entropy + epsilon * wrong)
+    losses = power(wrong, gamma) * (cross_entropy + epsilon * wrong)
     if alpha is not None:
         alpha = hyperparameter(function, "alpha", alpha, dtype, 0, 1)
         losses = losses * (positive * alpha + (1 - positive) * (1 - alpha))
