@@ -60,8 +60,10 @@ def entries(
 
 def ratio(errors: Array, normaliser: Array) -> Array:
     """Errors over their normaliser; where that is 0, 0 for no errors and 1 for any, without a gradient."""
-    scaled = normaliser > 0
-    return jnp.where(scaled, errors / jnp.where(scaled, normaliser, 1), (errors > 0).astype(errors.dtype))
+    empty = normaliser == 0
+    return jnp.where(
+        empty, lax.stop_gradient(jnp.where(errors > 0, 1, errors)), errors / jnp.where(empty, 1, normaliser)
+    )
 
 
 def root(values: Array) -> Array:

@@ -167,5 +167,5 @@ def u2_regression_loss(
     kept = jnp.ones(entries.error.shape, bool) if entries.kept is None else entries.kept
     upper = kept & (entries.error <= 0)
     trusted = entries.error**2 if upper_loss == "squared" else -entries.error
-    pull = rho * entries.predictions
+    pull = jnp.where(jnp.isnan(entries.error), jnp.nan, rho * entries.predictions)  # a NaN is on neither side
     return fraction * mean(trusted - pull, upper) + mean(pull, kept)
