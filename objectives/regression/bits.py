@@ -89,7 +89,7 @@ def binary_target_decoding(
     bits = _count_of_bits(name, weights.shape[-1] if weights.ndim else 0, "probabilities")
     low, width = _interval(name, low, high, dtype)
     powers = jnp.asarray(2.0 ** np.arange(bits)[::-1] / (2**bits - 1), dtype)
-    return low + width * jnp.sum(weights.astype(dtype) * powers, axis=-1)
+    return jnp.sum(weights.astype(dtype) * powers, axis=-1) * width + low
 
 
 def binary_encoding_loss(

@@ -4,7 +4,7 @@ All are a function ρ of the residual over a scale c, with ρ about e²/2 near z
 a new learning rate; `general_robust_loss` alone is free of units. A member is its ρ:
 
     square = jnp.minimum((entries.error / scale) ** 2, 1)
-    return finish(scale**2 / 6 * square * (3 - 3 * square + square**2), entries.kept)
+    return finish(square * (3 - 3 * square + square**2) * (scale**2 / 6), entries.kept)
 """
 
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def cauchy_loss(
     """
     entries = pair("cauchy_loss", predictions, targets, where)
     scale = hyperparameter("cauchy_loss", "scale", scale, entries.dtype, 0, open_low=True)
-    return finish(0.5 * scale**2 * jnp.log1p((entries.error / scale) ** 2), entries.kept)
+    return finish(jnp.log1p((entries.error / scale) ** 2) * (0.5 * scale**2), entries.kept)
 
 
 def geman_mcclure_loss(
@@ -132,7 +132,7 @@ def welsch_loss(
     """
     entries = pair("welsch_loss", predictions, targets, where)
     scale = hyperparameter("welsch_loss", "scale", scale, entries.dtype, 0, open_low=True)
-    return finish(-0.5 * scale**2 * jnp.expm1(-((entries.error / scale) ** 2)), entries.kept)
+    return finish(jnp.expm1(-((entries.error / scale) ** 2)) * (-0.5 * scale**2), entries.kept)
 
 
 def tukey_biweight_loss(
@@ -174,7 +174,7 @@ def tukey_biweight_loss(
     entries = pair("tukey_biweight_loss", predictions, targets, where)
     scale = hyperparameter("tukey_biweight_loss", "scale", scale, entries.dtype, 0, open_low=True)
     square = jnp.minimum((entries.error / scale) ** 2, 1)
-    return finish(scale**2 / 6 * square * (3 - 3 * square + square**2), entries.kept)
+    return finish(square * (3 - 3 * square + square**2) * (scale**2 / 6), entries.kept)
 
 
 def general_robust_loss(

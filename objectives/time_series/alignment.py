@@ -268,7 +268,7 @@ def dilate_loss(
     """
     pairs, shape, distortion = _shape_and_time("dilate_loss", predictions, targets, lengths, where, gamma)
     alpha = hyperparameter("dilate_loss", "alpha", alpha, shape.dtype, 0, 1)
-    return finish(alpha * shape + (1 - alpha) * distortion, pairs.kept, pairs.valid)
+    return finish(shape * alpha + distortion * (1 - alpha), pairs.kept, pairs.valid)
 
 
 class _Pairs(NamedTuple):
