@@ -73,10 +73,10 @@ def scores() -> None:
 
 
 def histograms() -> None:
-    """The HL-Gauss loss of hl-gauss-pytorch, which rounds its probabilities to float32."""
+    """The HL-Gauss loss of hl-gauss-pytorch, whose edges and probabilities are rounded to float32."""
     loss = HLGaussLoss(-2.0, 3.0, num_bins=7, sigma_to_bin_ratio=0.75, clamp_to_range=False).double()
     logits, targets = normal(8, 7), normal(8)
-    edges = torch.linspace(-2.0, 3.0, 8, dtype=torch.float64)
+    edges = loss.support.double()
     record(
         "hl_gauss",
         lambda x, y, e: loss(x, y, reduction="none"),
