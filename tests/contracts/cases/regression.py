@@ -1,0 +1,637 @@
+"""Cases of the regression losses and of the losses of series."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from contracts.cases.objectives import REGRESSION, draw_regression, scalar
+from contracts.common import Fault
+from contracts.function_checks import Function
+from contracts.objective_checks import Objective, Shape
+
+import objectives
+
+Generator = np.random.Generator
+PER_ENTRY: dict[str, Any] = {**REGRESSION, "hyperparameters": {}, "refused": {}}
+POSITIVE = (0.0, -1.0)
+EDGES = np.array([-1.5, -0.5, 0.0, 0.5, 2.0])
+BINS = len(EDGES) - 1
+BITS = 3
+BAGS = 3
+STEPS = 4
+
+
+def entrywise(function: Callable[..., Any], *, smooth: int = 1, **changes: Any) -> Objective:
+    """A separable loss of predictions and targets; `changes` replaces what the residual losses have in common."""
+    return Objective(name=function.__name__, function=function, smooth=smooth, **{**PER_ENTRY, **changes})
+
+
+def draw_positive(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {"predictions": 0.5 + generator.random(batch), "targets": 0.5 + generator.random(batch)}
+
+
+def draw_unit(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {"predictions": 0.1 + 0.8 * generator.random(batch), "targets": generator.random(batch)}
+
+
+SCALED: dict[str, Any] = {"smooth": 2, "hyperparameters": {"scale": (0.5, 3.0)}, "refused": {"scale": POSITIVE}}
+FLAT = {"zeros": {"predictions": np.zeros(4), "targets": np.zeros(4)}, "a zero target": {"targets": np.zeros(4)}}
+LARGE = REGRESSION["degenerate"]["large errors"]
+# The gradient of a squared error of 1e4 is beyond float16, in which the edges are tried too.
+SQUARES = {**REGRESSION["degenerate"], "large errors": {name: x / 10 for name, x in LARGE.items()}}
+SUMMED = functools.partial(lambda predictions, targets: predictions.sum())
+
+
+# Errors of whole rows.
+ROWS: dict[str, Any] = {
+    "arguments": draw_positive,
+    "batches": ((4,), (2, 3)),
+    "shape": lambda batch: batch[:-1],
+    "differentiable": ("predictions", "targets"),
+    "masked": ("predictions", "targets"),
+    "integers": True,
+    "coupled": True,
+    "degenerate": {
+        "no error": {"predictions": np.ones(4), "targets": np.ones(4)},
+        "equal targets": {"predictions": np.arange(4.0), "targets": np.full(4, 0.1)},
+        "zeros": {"predictions": np.zeros(4), "targets": np.zeros(4)},
+        "large": {"predictions": np.full(4, 1e2), "targets": np.arange(4.0)},
+        "one entry": {"predictions": np.ones(1), "targets": np.zeros(1)},
+        "no entries": {"predictions": np.zeros(0), "targets": np.zeros(0)},
+    },
+    "faults": (
+        Fault({"predictions": np.float32(1.0), "targets": np.float32(1.0)}, ValueError, ("predictions", "[..., N]")),
+    ),
+}
+
+
+def rows(function: Callable[..., Any], *, smooth: int = 2, suffix: str = "", **options: str) -> Objective:
+    faults = ROWS["faults"] + tuple(Fault({name: "median"}, ValueError) for name in options)
+    return Objective(
+        name=function.__name__ + suffix, function=function, smooth=smooth, options=options, **{**ROWS, "faults": faults}
+    )
+
+
+# Regression as classification.
+def draw_histogram(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "logits": generator.normal(size=(*batch, BINS)),
+        "targets": generator.normal(size=batch),
+        "bin_edges": EDGES,
+    }
+
+
+def draw_both_heads(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    # Targets in the middle of the bins: a finite difference must not take them to the next one.
+    targets = generator.choice(0.5 * (EDGES[1:] + EDGES[:-1]), batch)
+    return {"predictions": generator.normal(size=batch), **draw_histogram(generator, batch), "targets": targets}
+
+
+HISTOGRAM_FAULTS = (
+    Fault({"bin_edges": EDGES[:-1]}, ValueError),
+    Fault({"bin_edges": EDGES[::-1]}, ValueError),
+    Fault({"bin_edges": EDGES[:, None]}, ValueError),
+    Fault({"logits": np.float32(1.0)}, ValueError),
+)
+HISTOGRAM_EDGES = {
+    "saturated": {"logits": 1e4 * np.eye(BINS)},
+    "equal logits": {"logits": np.zeros((4, BINS))},
+    "targets far outside": {"targets": np.array([1e4, -1e4, 30.0, -30.0])},
+    "targets at the edges": {"targets": EDGES[:4]},
+    "a single bin": {"logits": np.ones((4, 1)), "bin_edges": np.array([0.0, 1.0])},
+    "empty batch": {"logits": np.ones((0, BINS)), "targets": np.ones(0)},
+}
+BIT_EDGES = {
+    "saturated": {"logits": 1e4 * np.array([[1, -1, 1], [-1, -1, -1], [1, 1, 1], [0, 0, 0]])},
+    "ends": {"targets": np.array([0.0, 1.0, 0.0, 1.0])},
+    "one bit": {"logits": np.ones((4, 1)), "bit_weights": np.ones(1)},
+}
+
+
+# Weak supervision and boosting.
+def draw_bags(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "predictions": generator.normal(size=batch),
+        "targets": generator.normal(size=BAGS),
+        "bag_ids": generator.integers(0, BAGS, batch, np.int32),
+    }
+
+
+def draw_stage(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {**draw_regression(generator, batch), "scores": generator.normal(size=batch)}
+
+
+def draw_stages(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "predictions": generator.normal(size=(*batch, 3)),
+        "targets": generator.normal(size=batch),
+        "boost_rates": 0.1 + generator.random(3),
+    }
+
+
+# Series.
+def draw_series(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "predictions": generator.normal(size=(*batch, STEPS, 2)),
+        "targets": generator.normal(size=(*batch, STEPS - 1, 2)),
+        "prediction_lengths": generator.integers(1, STEPS + 1, batch, np.int32),
+        "target_lengths": generator.integers(1, STEPS, batch, np.int32),
+    }
+
+
+def draw_forecasts(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "predictions": generator.normal(size=(*batch, STEPS, 2)),
+        "targets": generator.normal(size=(*batch, STEPS, 2)),
+        "lengths": generator.integers(1, STEPS + 1, batch, np.int32),
+    }
+
+
+SERIES: dict[str, Any] = {
+    "differentiable": ("predictions", "targets"),
+    "hyperparameters": {"gamma": (0.1, 1.0)},
+    "refused": {"gamma": POSITIVE},
+    "batches": ((4,), (2, 3), ()),
+}
+SERIES_FAULTS = (
+    Fault({"predictions": np.ones(4, np.float32)}, ValueError),
+    Fault({"predictions": np.ones((4, 0, 2), np.float32)}, ValueError),
+    Fault({"targets": np.ones((4, 3, 1), np.float32)}, ValueError),
+)
+LENGTH_FAULTS = (
+    Fault({"prediction_lengths": np.ones(4, np.float32)}, TypeError),
+    Fault({"target_lengths": np.ones((4, 1), np.int32)}, ValueError),
+)
+EQUAL_SERIES = {"predictions": np.ones((4, STEPS, 2)), "targets": np.ones((4, STEPS, 2))}
+SERIES_EDGES = {
+    "equal": EQUAL_SERIES,
+    "large": {"predictions": 1e3 * np.ones((4, STEPS, 2)), "targets": -1e3 * np.ones((4, STEPS, 2))},
+    "one step": {
+        "predictions": np.ones((4, 1, 2)),
+        "targets": np.zeros((4, 1, 2)),
+        "prediction_lengths": np.ones(4, np.int32),
+        "target_lengths": np.ones(4, np.int32),
+    },
+    "no pairs": {
+        "predictions": np.ones((0, STEPS, 2)),
+        "targets": np.ones((0, STEPS, 2)),
+        "prediction_lengths": np.ones(0, np.int32),
+        "target_lengths": np.ones(0, np.int32),
+    },
+}
+FORECAST_EDGES = {
+    name: {**{n: x for n, x in changes.items() if not n.endswith("lengths")}, "lengths": lengths}
+    for name, changes in SERIES_EDGES.items()
+    for lengths in [np.ones(len(changes["predictions"]), np.int32)]
+}
+SIGNAL_ROWS = {**ROWS, "arguments": draw_regression, "coupled": False, "integers": True}
+
+
+def draw_with_history(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    past = (*batch[:-1], 6)
+    return {
+        **draw_regression(generator, batch),
+        "history": generator.normal(size=past),
+        "history_where": np.broadcast_to(np.arange(6) != 2, past),
+    }
+
+
+def draw_signals(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {**draw_regression(generator, batch), "scales": 0.5 + generator.random(2)}
+
+
+CASES: list[Objective] = [
+    entrywise(objectives.squared_error, smooth=2, degenerate=SQUARES),
+    entrywise(objectives.absolute_error),
+    entrywise(objectives.log_cosh_loss, smooth=2),
+    entrywise(objectives.smooth_l1_loss, hyperparameters={"beta": (0.1, 10.0)}, refused={"beta": POSITIVE}),
+    entrywise(
+        objectives.balanced_l1_loss,
+        hyperparameters={"alpha": (0.5, 1.0), "gamma": (0.5, 1.5)},
+        refused={"alpha": POSITIVE, "gamma": POSITIVE},
+    ),
+    entrywise(objectives.cauchy_loss, **SCALED),
+    entrywise(objectives.geman_mcclure_loss, **SCALED),
+    entrywise(objectives.welsch_loss, **SCALED),
+    entrywise(objectives.tukey_biweight_loss, **{**SCALED, "smooth": 1}),
+    entrywise(
+        objectives.general_robust_loss,
+        smooth=2,
+        hyperparameters={"alpha": (-np.inf, -2.0, 0.0, 1e-6, 1.0, 2.0, 0.7), "scale": (0.5, 3.0)},
+        refused={"alpha": (2.5,), "scale": POSITIVE},
+    ),
+    entrywise(
+        objectives.quantile_loss, hyperparameters={"quantile": (0.0, 0.3, 1.0)}, refused={"quantile": (-0.1, 1.1)}
+    ),
+    entrywise(
+        objectives.expectile_loss, hyperparameters={"expectile": (0.0, 0.3, 1.0)}, refused={"expectile": (-0.1, 1.1)}
+    ),
+    entrywise(objectives.squared_log_error, smooth=2, arguments=draw_positive, degenerate=FLAT),
+    entrywise(
+        objectives.absolute_percentage_error,
+        arguments=draw_positive,
+        degenerate={name: {**changes, "epsilon": np.array(0.1)} for name, changes in FLAT.items()},
+        hyperparameters={"epsilon": (1e-6, 0.1)},
+        refused={"epsilon": POSITIVE},
+    ),
+    entrywise(
+        objectives.symmetric_absolute_percentage_error, arguments=draw_positive, degenerate={**FLAT, "large": LARGE}
+    ),
+    rows(objectives.mean_bias_error),
+    rows(objectives.root_mean_squared_error),
+    rows(objectives.root_mean_squared_log_error),
+    rows(objectives.relative_absolute_error, smooth=1),
+    rows(objectives.relative_squared_error),
+    rows(objectives.r2_score),
+    rows(objectives.normalized_root_mean_squared_error, normaliser="range"),
+    rows(objectives.normalized_root_mean_squared_error, suffix="[mean]", normaliser="mean"),
+    rows(objectives.normalized_root_mean_squared_error, suffix="[std]", normaliser="std"),
+    rows(objectives.relative_root_mean_squared_error, relative_to="predictions"),
+    Objective(
+        name="hl_gauss_loss",
+        function=objectives.hl_gauss_loss,
+        arguments=draw_histogram,
+        differentiable=("logits",),
+        masked=("logits", "targets"),
+        hyperparameters={"sigma_ratio": (0.1, 2.0)},
+        refused={"sigma_ratio": POSITIVE},
+        degenerate=HISTOGRAM_EDGES,
+        faults=HISTOGRAM_FAULTS,
+    ),
+    Objective(
+        name="regression_with_classification_loss",
+        function=objectives.regression_with_classification_loss,
+        arguments=draw_both_heads,
+        differentiable=("predictions", "logits"),
+        masked=("predictions", "logits", "targets"),
+        hyperparameters={"class_weight": (0.0, 0.5)},
+        refused={"class_weight": (-1.0,)},
+        degenerate={
+            **HISTOGRAM_EDGES,
+            "empty batch": {"logits": np.ones((0, BINS)), **dict.fromkeys(("predictions", "targets"), np.ones(0))},
+        },
+        faults=HISTOGRAM_FAULTS,
+    ),
+    Objective(
+        name="binary_encoding_loss",
+        function=objectives.binary_encoding_loss,
+        arguments=lambda generator, batch: {
+            "logits": generator.normal(size=(*batch, BITS)),
+            "targets": generator.random(batch),
+            "bit_weights": 2.0 ** np.arange(BITS)[::-1],
+        },
+        differentiable=("logits",),
+        masked=("logits", "targets"),
+        hyperparameters={"low": (-1.0, 0.0), "high": (1.0, 2.0)},
+        refused={"low": (2.5,), "high": (-1.5,)},
+        degenerate=BIT_EDGES,
+        faults=(
+            Fault({"logits": np.float32(1.0)}, ValueError),
+            Fault({"logits": np.ones((4, 25), np.float32)}, ValueError),
+            Fault({"bit_weights": np.ones(BITS + 1)}, ValueError),
+        ),
+    ),
+    entrywise(
+        objectives.neural_field_classifier_loss,
+        smooth=2,
+        arguments=draw_unit,
+        degenerate={
+            "ends": {"predictions": np.array([0.0, 1.0, 0.0, 1.0]), "targets": np.array([0.0, 1.0, 1.0, 0.0])},
+            "outside": {"predictions": np.array([-1e4, 1e4, -0.5, 1.5]), "targets": np.array([0.0, 1.0, 1.0, 0.0])},
+        },
+        hyperparameters={"bce_weight": (0.0, 2.0), "epsilon": (1e-3, 0.05)},
+        refused={"bce_weight": (-1.0,), "epsilon": (0.0, 0.6)},
+    ),
+    *(
+        Objective(
+            name="bag_level_loss" + suffix,
+            function=objectives.bag_level_loss,
+            arguments=draw_bags,
+            batches=((6,), (2,)),
+            shape=lambda batch: (BAGS,),
+            differentiable=("predictions", "targets"),
+            masked=("predictions", "bag_ids"),
+            integers=True,
+            coupled=True,
+            hyperparameters={"instance_weight": (0.0, 0.3, 1.0)},
+            refused={"instance_weight": (-0.1, 1.1)},
+            degenerate={
+                "one bag": {"bag_ids": np.zeros(6, np.int32)},
+                "large": {"predictions": np.full(6, 1e3), "targets": np.full(BAGS, -1e3)},
+                "no examples": {"predictions": np.zeros(0), "bag_ids": np.zeros(0, np.int32)},
+                "an empty bag without a target": {
+                    "bag_ids": np.array([0, 0, 2, 2, 0, 2], np.int32),
+                    "targets": np.array([1.0, np.nan, 2.0]),
+                },
+            },
+            faults=(
+                Fault({"predictions": np.ones((6, 1), np.float32)}, ValueError),
+                Fault({"predictions": np.ones(6, np.int32)}, TypeError),
+                Fault({"bag_ids": np.ones(6, np.float32)}, TypeError),
+                Fault({"targets": np.ones((BAGS, 1), np.float32)}, ValueError),
+                Fault({"loss": "squared"}, TypeError),
+                Fault({"loss": SUMMED}, ValueError),
+            ),
+            **more,
+        )
+        for suffix, more in (
+            ("", {"elsewhere": ("loss",)}),
+            ("[huber]", {"options": {"loss": objectives.huber_loss}, "smooth": 1}),
+        )
+    ),
+    *(
+        Objective(
+            name="u2_regression_loss" + suffix,
+            function=objectives.u2_regression_loss,
+            arguments=lambda generator, batch: {**draw_regression(generator, batch), "upper_fraction": np.array(0.6)},
+            batches=((6,), (2, 3)),
+            shape=scalar,
+            differentiable=("predictions",),
+            masked=("predictions", "targets"),
+            coupled=True,
+            hyperparameters={"slope": (0.5, 2.0)},
+            refused={"slope": POSITIVE},
+            degenerate={
+                "none above": {"targets": np.full(6, -1e4)},
+                "all above": {"targets": np.full(6, 1e4)},
+                "no error": {"predictions": np.ones(6), "targets": np.ones(6)},
+                "nothing": {"predictions": np.ones(0), "targets": np.ones(0)},
+            },
+            faults=(
+                Fault({"upper_fraction": 1.1}, ValueError),
+                Fault({"upper_loss": "cubic"}, ValueError),
+            ),
+            smooth=1,
+            **more,
+        )
+        for suffix, more in (
+            ("", {"elsewhere": ("upper_loss",)}),
+            ("[squared]", {"options": {"upper_loss": "squared"}}),
+        )
+    ),
+    Objective(
+        name="grownet_stage_loss",
+        function=objectives.grownet_stage_loss,
+        arguments=draw_stage,
+        differentiable=("predictions",),
+        masked=("predictions", "targets", "scores"),
+        options={"loss": objectives.log_cosh_loss},
+        hyperparameters={"boost_rate": (0.1, 1.0)},
+        refused={"boost_rate": POSITIVE},
+        degenerate={
+            "flat": {"scores": np.full(4, 1e4), "targets": np.full(4, -1e4)},
+            "fitted": {"scores": np.ones(4), "targets": np.ones(4)},
+        },
+        faults=(
+            Fault({"loss": "squared"}, TypeError),
+            Fault({"loss": SUMMED}, ValueError),
+            Fault({"scores": np.ones(4, np.int32)}, TypeError),
+        ),
+    ),
+    Objective(
+        name="grownet_corrective_loss",
+        function=objectives.grownet_corrective_loss,
+        arguments=draw_stages,
+        differentiable=("predictions", "boost_rates"),
+        masked=("predictions", "targets"),
+        options={"loss": objectives.huber_loss},
+        smooth=1,
+        degenerate={
+            "large": {"predictions": np.full((4, 3), 1e4)},
+            "fitted": {"predictions": np.zeros((4, 3)), "targets": np.zeros(4)},
+        },
+        faults=(
+            Fault({"boost_rates": np.ones(2, np.float32)}, ValueError),
+            Fault({"predictions": np.float32(1.0)}, ValueError),
+            Fault({"loss": "squared"}, TypeError),
+        ),
+    ),
+    *(
+        Objective(
+            name=function.__name__,
+            function=function,
+            arguments=draw_series,
+            masked=("predictions", "targets", "prediction_lengths", "target_lengths"),
+            shape=shape,
+            mask_shape=lambda batch: batch,
+            smooth=smooth,
+            degenerate=SERIES_EDGES,
+            faults=(*SERIES_FAULTS, *LENGTH_FAULTS),
+            **SERIES,
+        )
+        for function, shape, smooth in (
+            (objectives.soft_dtw, lambda batch: batch, 2),
+            (objectives.soft_dtw_divergence, lambda batch: batch, 1),
+        )
+    ),
+    Objective(
+        name="soft_dtw_alignment",
+        function=objectives.soft_dtw_alignment,
+        arguments=lambda generator, batch: draw_series(generator, batch),
+        masked=("predictions", "targets", "prediction_lengths", "target_lengths"),
+        shape=lambda batch: (*batch, STEPS, STEPS - 1),
+        mask_shape=lambda batch: batch,
+        smooth=1,
+        removable=False,  # a mask of pairs, not of the entries that are returned
+        degenerate={"equal": EQUAL_SERIES, "large": SERIES_EDGES["large"]},
+        faults=SERIES_FAULTS,
+        **SERIES,
+    ),
+    Objective(
+        name="temporal_distortion_loss",
+        function=objectives.temporal_distortion_loss,
+        arguments=draw_forecasts,
+        masked=("predictions", "targets", "lengths"),
+        smooth=1,
+        degenerate=FORECAST_EDGES,
+        faults=(
+            Fault({"lengths": np.ones(4, np.float32)}, TypeError),
+            Fault({"lengths": np.ones(3, np.int32)}, ValueError),
+        ),
+        **SERIES,
+    ),
+    Objective(
+        name="dilate_loss",
+        function=objectives.dilate_loss,
+        arguments=lambda generator, batch: {
+            n: x for n, x in draw_forecasts(generator, batch).items() if n != "lengths"
+        },
+        masked=("predictions", "targets"),
+        smooth=1,
+        degenerate={n: {k: x for k, x in c.items() if k != "lengths"} for n, c in FORECAST_EDGES.items()},
+        faults=(
+            Fault(
+                {"predictions": np.ones(4, np.float32), "targets": np.ones(4, np.float32)}, ValueError, ("predictions",)
+            ),
+        ),
+        elsewhere=("lengths",),
+        **{
+            **SERIES,
+            "hyperparameters": {**SERIES["hyperparameters"], "alpha": (0.0, 0.5, 1.0)},
+            "refused": {**SERIES["refused"], "alpha": (-0.1, 1.1)},
+        },
+    ),
+    Objective(
+        name="dilate_loss[lengths]",
+        function=objectives.dilate_loss,
+        arguments=draw_forecasts,
+        masked=("predictions", "targets", "lengths"),
+        smooth=1,
+        elsewhere=("alpha",),
+        **SERIES,
+    ),
+    entrywise(objectives.madl, differentiable=("predictions",), smooth=0),
+    entrywise(
+        objectives.gmadl,
+        differentiable=("predictions",),
+        smooth=2,
+        hyperparameters={"sharpness": (0.5, 2.0), "power": (0.0, 0.5, 2.0)},
+        refused={"sharpness": POSITIVE, "power": (-1.0,)},
+        degenerate={
+            **FLAT,
+            "large": {"predictions": np.full(4, -1e4)},
+            "saturated": {"targets": np.full(4, 1e4), "predictions": np.ones(4)},
+        },
+    ),
+    Objective(
+        name="signal_decay_loss",
+        function=objectives.signal_decay_loss,
+        options={"loss": objectives.squared_error},
+        # The weight of an entry is that of its place, which taking others away changes.
+        removable=False,
+        **{
+            **SIGNAL_ROWS,
+            "hyperparameters": {"power": (0.0, 0.5, 2.0)},
+            "refused": {"power": (-0.5,)},
+            "faults": (*ROWS["faults"], Fault({"loss": "absolute"}, TypeError)),
+        },
+    ),
+    Objective(
+        name="mean_absolute_scaled_error",
+        function=objectives.mean_absolute_scaled_error,
+        options={"seasonality": 2},
+        smooth=1,
+        **{
+            **SIGNAL_ROWS,
+            "arguments": draw_with_history,
+            "differentiable": ("predictions", "targets", "history"),
+            "degenerate": {
+                "a past that does not move": {"history": np.ones(6)},
+                "a past that does not move, no error": {
+                    "history": np.ones(6),
+                    "predictions": np.ones(4),
+                    "targets": np.ones(4),
+                },
+                "a past that is masked": {"history_where": np.zeros(6, bool)},
+            },
+            "faults": (
+                *ROWS["faults"],
+                Fault({"history": np.ones((6, 1), np.float32)}, ValueError),
+                Fault({"history": np.float32(1.0)}, ValueError),
+                Fault({"seasonality": 6}, ValueError),
+                Fault({"seasonality": 1.0}, TypeError),
+            ),
+        },
+    ),
+    Objective(
+        name="sdsc_loss",
+        function=objectives.sdsc_loss,
+        elsewhere=("sharpness",),
+        smooth=1,
+        **{**SIGNAL_ROWS, "hyperparameters": {"epsilon": (1e-6, 0.1)}, "refused": {"epsilon": POSITIVE}},
+    ),
+    Objective(
+        name="sdsc_hybrid_loss",
+        function=objectives.sdsc_hybrid_loss,
+        # The soft gate has no gradient, which finite differences would see.
+        smooth=0,
+        **{
+            **SIGNAL_ROWS,
+            "arguments": draw_signals,
+            "differentiable": ("predictions", "targets", "scales"),
+            "hyperparameters": {"sharpness": (0.5, 5.0), "epsilon": (1e-6, 0.1)},
+            "refused": {"epsilon": POSITIVE, "sharpness": POSITIVE},
+            "faults": (*ROWS["faults"], Fault({"scales": np.ones(3, np.float32)}, ValueError)),
+        },
+    ),
+    Objective(
+        name="sdsc_loss[soft]",
+        function=objectives.sdsc_loss,
+        smooth=0,
+        elsewhere=("epsilon",),
+        **{**SIGNAL_ROWS, "hyperparameters": {"sharpness": (0.5, 5.0)}, "refused": {"sharpness": POSITIVE}},
+    ),
+]
+
+
+FUNCTIONS = [
+    Function(
+        name="hl_gauss_targets",
+        function=objectives.hl_gauss_targets,
+        traced=lambda generator: {"targets": generator.normal(size=2), "sigma_ratio": np.float32(0.5)},
+        static={"bin_edges": EDGES.astype(np.float32)},
+        shape=(2, BINS),
+        refused={"sigma_ratio": POSITIVE},
+        faults=HISTOGRAM_FAULTS[1:3],
+    ),
+    Function(
+        name="histogram_mean",
+        function=objectives.histogram_mean,
+        traced=lambda generator: {"probabilities": generator.dirichlet(np.ones(BINS), 2)},
+        static={"bin_edges": EDGES.astype(np.float32)},
+        shape=(2,),
+        differentiable=("probabilities",),
+        keeps_dtype=False,
+        faults=(*HISTOGRAM_FAULTS[:3], Fault({"probabilities": np.float32(1.0)}, ValueError)),
+    ),
+    Function(
+        name="discretize_targets",
+        function=objectives.discretize_targets,
+        use=lambda function, arguments: function(**arguments).astype(np.float32),
+        traced=lambda generator: {"targets": generator.normal(size=(2, 3))},
+        static={"bin_edges": EDGES.astype(np.float32)},
+        shape=(2, 3),
+        faults=HISTOGRAM_FAULTS[1:3],
+    ),
+    Function(
+        name="binary_target_encoding",
+        function=objectives.binary_target_encoding,
+        traced=lambda generator: {
+            "targets": generator.random(2),
+            "low": np.float32(-0.5),
+            "high": np.float32(1.5),
+        },
+        static={"bits": BITS},
+        shape=(2, BITS),
+        refused={"low": (2.0,), "high": (-1.0,)},
+        faults=(
+            Fault({"bits": 0}, ValueError),
+            Fault({"bits": 25}, ValueError),
+            Fault({"bits": 2.0}, TypeError),
+        ),
+    ),
+    Function(
+        name="binary_target_decoding",
+        function=objectives.binary_target_decoding,
+        traced=lambda generator: {
+            "probabilities": generator.random((2, BITS)),
+            "low": np.float32(-0.5),
+            "high": np.float32(1.5),
+        },
+        shape=(2,),
+        differentiable=("probabilities",),
+        keeps_dtype=False,
+        refused={"low": (2.0,), "high": (-1.0,)},
+        faults=(Fault({"probabilities": np.float32(1.0)}, ValueError),),
+    ),
+    Function(
+        name="horizon_decay_weights",
+        function=objectives.horizon_decay_weights,
+        traced=lambda generator: {"power": np.float32(generator.random())},
+        static={"steps": 3},
+        shape=(3,),
+        refused={"power": (-1.0,)},
+        faults=(Fault({"steps": 0}, ValueError), Fault({"steps": 2.5}, TypeError)),
+    ),
+]
