@@ -5,7 +5,8 @@ Rooms, one topic a file:
 - `classification`: softmax cross-entropy, PolyLoss, focal losses, squentropy
 - `distillation`: predictions held to a teacher's, and the record of a model's own past ones
 - `harmonic`: softmax over the distances to class centres
-- `margin`: softmax with a margin on the angle (ArcFace, sub-centre ArcFace, and the function that takes any margin)
+- `margin`: softmax with a margin on the angle (ArcFace, CosFace, AdaFace …, and the function that takes any margin)
+- `ranking`: sorting networks, NeuralSort, soft ranks, NeuralNDCG, positives above negatives
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
 - `regression`: Huber and pseudo-Huber
@@ -16,6 +17,7 @@ Rooms, one topic a file:
 - `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `matrix_sensing`: low-rank matrices from linear measurements
 - `reductions`: means and sums with masks and weights, safe on nothing
+- `diagnostics`: what one measures and does not minimise
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
 one value per example, nothing reduced; a batch-coupled one says what it returns and takes `axis_name` for use under
@@ -32,6 +34,9 @@ from objectives.classification import (
     sigmoid_focal_loss,
     softmax_cross_entropy,
     squentropy_loss,
+)
+from objectives.diagnostics import (
+    roc_auc,
 )
 from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.expectations import (
@@ -74,6 +79,18 @@ from objectives.margin import (
     update_norm_statistics,
 )
 from objectives.matrix_sensing import matrix_sensing_loss
+from objectives.ranking import (
+    diffsort_loss,
+    error_free_sorting_loss,
+    mann_whitney_loss,
+    neural_ndcg_loss,
+    neural_sort,
+    sinkhorn,
+    soft_rank,
+    soft_sort,
+    soft_swap,
+    sorting_network,
+)
 from objectives.recurrent import recurrent_flow_penalty, vanishing_gradient_regularizer
 from objectives.reductions import reduce_mean, reduce_sum
 from objectives.regression import huber_loss, pseudo_huber_loss
@@ -109,6 +126,7 @@ __all__ = [
     "curriculum",
     "dice_loss",
     "dice_semimetric_loss",
+    "diffsort_loss",
     "distillation_loss",
     "elastic_arcface_loss",
     "elastic_cosface_loss",
@@ -117,6 +135,7 @@ __all__ = [
     "enumerated_expectation",
     "equiangular_basis_loss",
     "equiangular_basis_vectors",
+    "error_free_sorting_loss",
     "expected_hypothesis_loss",
     "focal_loss",
     "geometric_mean_loss",
@@ -130,10 +149,13 @@ __all__ = [
     "logits_memory",
     "lower_confidence_bound",
     "magface_loss",
+    "mann_whitney_loss",
     "margin_softmax_loss",
     "matrix_sensing_loss",
     "mirrored_halves",
     "msac_score",
+    "neural_ndcg_loss",
+    "neural_sort",
     "norm_statistics",
     "normal_expectation",
     "partial_fc_loss",
@@ -150,11 +172,17 @@ __all__ = [
     "recurrent_flow_penalty",
     "reduce_mean",
     "reduce_sum",
+    "roc_auc",
     "score_function_surrogate",
     "sface_loss",
     "sigmoid_focal_loss",
+    "sinkhorn",
     "smooth_chebyshev_scalarization",
+    "soft_rank",
+    "soft_sort",
+    "soft_swap",
     "softmax_cross_entropy",
+    "sorting_network",
     "sphereface_loss",
     "sphereface_r_loss",
     "squentropy_loss",
