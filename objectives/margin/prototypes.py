@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from objectives._inputs import hyperparameter, prng_key
+from objectives._inputs import floating, hyperparameter, prng_key
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
 from objectives.margin._equation import margin_softmax, read
 
@@ -142,6 +142,7 @@ def equiangular_basis_loss(
         Shen, Sun, Wei, "Equiangular Basis Vectors", 2023.
     """
     name = "equiangular_basis_loss"
+    basis = lax.stop_gradient(floating(name, "basis", basis))
     problem = read(name, embeddings, basis, labels, 1.0, where, rank=2, weights_name="basis")
     temperature = hyperparameter(name, "temperature", temperature, problem.scores.dtype, 0, open_low=True)
     return margin_softmax(problem._replace(scale=1 / temperature), lambda cosine: cosine)

@@ -142,7 +142,7 @@ def sorting_network(
         >>> import jax.numpy as jnp
         >>> values, permutation = sorting_network(jnp.array([3.0, 1.0, 2.0]), steepness=100.0)
         >>> print(f"{values[0]:.4f} {permutation[0, 1]:.4f}")
-        1.0121 0.9936
+        1.0064 0.9952
 
     Source:
         Petersen, Borgelt, Kuehne, Deussen, "Differentiable Sorting Networks for Scalable Sorting and Ranking
@@ -287,7 +287,7 @@ def error_free_sorting_loss(
 
 
 def _bitonic(items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Partners and directions (+1 where the lower value stays) of the layers, and their order, for the next power of 2."""
+    """Partners, directions (+1 where the lower value stays) and order of the layers, for the next power of two."""
     width = 1 << max(items - 1, 0).bit_length()
     positions, partners, directions = np.arange(width), [], []
     for block in range(1, width.bit_length()):

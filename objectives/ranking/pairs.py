@@ -49,7 +49,7 @@ def mann_whitney_loss(
         >>> import jax.numpy as jnp
         >>> similarities = jnp.array([[2.0, 0.0], [1.0, 1.0]])
         >>> print(f"{mann_whitney_loss(similarities, jnp.eye(2)):.4f}")
-        0.3618
+        0.3616
 
     Source:
         Mann, Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other", 1947.

@@ -90,7 +90,7 @@ def draw_carried(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 def draw_relevance(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {"scores": generator.normal(size=batch), "relevance": generator.integers(0, 4, batch)}
+    return {"scores": generator.normal(size=batch), "relevance": generator.integers(0, 4, batch, np.int32)}
 
 
 def draw_marked(generator: Generator, batch: Shape) -> Mapping[str, Any]:
@@ -530,7 +530,7 @@ FUNCTIONS = [
         function=objectives.roc_auc,
         traced=lambda generator: {
             "scores": generator.normal(size=5).astype(np.float32),
-            "labels": np.array([0, 1, 1, 0, 1]),
+            "labels": np.array([0, 1, 1, 0, 1], np.int32),
             "where": SOME,
         },
         static={"axis_name": None},
