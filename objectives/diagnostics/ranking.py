@@ -53,19 +53,20 @@ def roc_auc(
     values = clean(scores, kept).astype(dtype).reshape(-1)
     above = counted & (clean(positive, kept).reshape(-1) > 0.5)
     below = counted & ~above
-    others = jnp.where(below, values, jnp.inf)
+    others, positives, negatives = jnp.where(below, values, jnp.inf), jnp.sum(above), jnp.sum(below)
     if axis_name is not None:
-        others, below = (lax.all_gather(x, axis_name, tiled=True) for x in (others, below))
-    ordered, negatives = jnp.sort(others), jnp.sum(below)
+        others = lax.all_gather(others, axis_name, tiled=True)
+        positives, negatives = lax.psum((positives, negatives), axis_name)
+    ordered = jnp.sort(others)
     lower = jnp.searchsorted(ordered, values, side="left")
     upper = jnp.searchsorted(ordered, values, side="right")
     beaten = (
         (jnp.minimum(lower, negatives) + jnp.minimum(upper, negatives)) / 2 / jnp.where(negatives > 0, negatives, 1)
     )
     beaten = jnp.where(jnp.isnan(values), jnp.nan, beaten.astype(dtype))
-    total, positives = jnp.sum(jnp.where(above, beaten, 0)), jnp.sum(above)
+    total = jnp.sum(jnp.where(above, beaten, 0))
     spoilt = jnp.any(jnp.isnan(values)).astype(dtype)
     if axis_name is not None:
-        total, positives, spoilt = (lax.psum(x, axis_name) for x in (total, positives, spoilt))
+        total, spoilt = lax.psum((total, spoilt), axis_name)
     defined = (positives > 0) & (negatives > 0) & (spoilt == 0)
     return jnp.where(defined, total / jnp.where(positives > 0, positives, 1), jnp.nan)

@@ -215,6 +215,8 @@ def diffsort_loss(
     sharpness = hyperparameter(name, "steepness", steepness, scores.dtype, 0, open_low=True)
     sigmoid, table = _choice(name, "swap", swap, SIGMOIDS), _choice(name, "network", network, NETWORKS)
     items = scores.shape[-1]
+    if items == 0:
+        return jnp.sum(scores, axis=-1)
     rows = clean(jnp.broadcast_to(jnp.eye(items, dtype=scores.dtype), (*scores.shape, items)), kept)
     soft = _run(scores, rows, kept, table, sigmoid, sharpness, False)[1]
     true = order[..., :, None] == jnp.arange(items)
@@ -280,6 +282,8 @@ def error_free_sorting_loss(
     sharpness = hyperparameter(name, "steepness", steepness, dtype, 0, open_low=True)
     sigmoid, table = _choice(name, "swap", swap, SIGMOIDS), _choice(name, "network", network, NETWORKS)
     rows = clean(rows, kept).astype(dtype)
+    if scores.shape[-1] == 0:
+        return jnp.sum(rows, axis=(-2, -1))
     predicted = _run(scores.astype(dtype), rows, kept, table, sigmoid, sharpness, True)[1]
     wanted = jnp.take_along_axis(rows, order[..., None], axis=-2, mode="promise_in_bounds")
     count = scores.shape[-1] if kept is None else jnp.sum(kept, axis=-1)
@@ -332,6 +336,8 @@ def _run(
     items = values.shape[-1]
     partners, directions, order = (jnp.asarray(x) for x in table(items))
     width = partners.shape[-1]
+    if order.size == 0:
+        return values, rows
     left_out = None if kept is None else ~kept
     if width != items:
         pad = [(0, 0)] * (values.ndim - 1) + [(0, width - items)]

@@ -53,7 +53,8 @@ def mann_whitney_loss(
 
     Source:
         Mann, Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other", 1947.
-        "Optimizing What Matters: AUC-Driven Learning for Robust Neural Retrieval", 2025.
+        Sheikholeslami, Hosseini, Bechard, Daruru, Rajeswar, "Optimizing What Matters: AUC-Driven Learning for Robust
+        Neural Retrieval", 2025.
     """
     name = "mann_whitney_loss"
     scores, positive = floating(name, "scores", scores), real(name, "labels", labels)
@@ -63,11 +64,10 @@ def mann_whitney_loss(
     values = clean(scores, kept).astype(dtype).reshape(-1)
     above = clean(positive, kept).astype(dtype).reshape(-1)
     below = counted.reshape(-1) - above
-    others, weights, positives = values, below, jnp.sum(above)
+    others, weights, positives, negatives = values, below, jnp.sum(above), jnp.sum(below)
     if axis_name is not None:
         others, weights = (lax.all_gather(x, axis_name, tiled=True) for x in (values, below))
-        positives = lax.psum(positives, axis_name)
-    negatives = jnp.sum(weights)
+        positives, negatives = lax.psum((positives, negatives), axis_name)
     shares = weights / jnp.where(negatives > 0, negatives, 1)
 
     @jax.checkpoint

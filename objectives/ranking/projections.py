@@ -54,6 +54,8 @@ def soft_rank(
     """
     name = "soft_rank"
     values, kept, strength = _read(name, values, regularization, where)
+    if values.size == 0:
+        return values
     order = _descending(values, kept)
     ranked = jnp.take_along_axis(values / strength, order, axis=-1)
     vertex, counted = _vertex(values, kept)
@@ -99,6 +101,8 @@ def soft_sort(
     """
     name = "soft_sort"
     values, kept, strength = _read(name, values, regularization, where)
+    if values.size == 0:
+        return values
     ordered = jnp.take_along_axis(values, _descending(values, kept), axis=-1)
     vertex, counted = _vertex(values, kept)
     vertex = vertex / strength
@@ -136,8 +140,6 @@ def _vertex(values: Array, kept: Array | None) -> tuple[Array, Array]:
 def _isotonic(values: Array, counted: Array) -> Array:
     """The nearest non-increasing sequence to those that count: means of blocks, through which the gradient goes."""
     flat, places = values.reshape(-1, values.shape[-1]), counted.reshape(-1, values.shape[-1])
-    if flat.size == 0:
-        return values
     blocks = jax.vmap(_pool)(lax.stop_gradient(flat), places)
     return jax.vmap(_block_means)(flat, blocks).reshape(values.shape)
 

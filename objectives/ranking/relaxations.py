@@ -161,6 +161,8 @@ def neural_ndcg_loss(
     grades = clean(relevance, kept).astype(scores.dtype)
     gains = clean(jnp.exp2(grades) - 1 if gain == "exponential" else grades, kept)
     discounts = jnp.asarray(np.where(np.arange(items) < cut, 1 / np.log2(np.arange(items) + 2.0), 0), scores.dtype)
+    if items == 0:
+        return jnp.sum(scores, axis=-1)
     permutation = _exp(_sinkhorn(_neural_sort(scores, kept, heat), _count(name, "iterations", iterations, 0)))
     soft = jnp.einsum("...ri,...i,r->...", permutation, gains, discounts, precision=lax.Precision.HIGHEST)
     ideal = jnp.sum(-jnp.sort(-gains, axis=-1) * discounts, axis=-1)
@@ -179,6 +181,8 @@ def _scores(function: str, scores: ArrayLike, where: ArrayLike | None) -> tuple[
 def _neural_sort(scores: Array, kept: Array | None, temperature: Scalar) -> Array:
     """The logarithm of NeuralSort's permutation; -inf in the rows and columns of what is masked."""
     items = scores.shape[-1]
+    if items == 0:
+        return jnp.zeros((*scores.shape, 0), scores.dtype)
     counted = jnp.ones(scores.shape, bool) if kept is None else kept
     count = jnp.sum(counted, axis=-1, dtype=scores.dtype)[..., None]
     centre = lax.stop_gradient(jnp.sum(scores, axis=-1, keepdims=True) / jnp.maximum(count, 1))
@@ -195,6 +199,8 @@ def _neural_sort(scores: Array, kept: Array | None, temperature: Scalar) -> Arra
 
 def _sinkhorn(logits: Array, iterations: int) -> Array:
     """The logarithm of the scaled matrix."""
+    if logits.size == 0:
+        return logits
     present = logits > -jnp.inf
     some_row, some_column = jnp.any(present, axis=-1), jnp.any(present, axis=-2)
 

@@ -260,12 +260,8 @@ def ranking(clones: pathlib.Path) -> None:
     relevance = torch.randint(0, 4, (4, 6)).double()
     relevance[:, 0] = 2.0
     relevance[1, 4:] = relevance[2, 5:] = -1.0  # padding
-    one = functools.partial(utils["deterministic_neural_sort"], tau=0.7)
-    record(
-        "neural_sort",
-        lambda s: one(s[..., None], mask=torch.zeros(4, 6, dtype=torch.bool)) * weigh[:6],
-        {"scores": scores},
-    )
+    one = functools.partial(utils["deterministic_neural_sort"], tau=0.7, mask=torch.zeros(4, 6, dtype=torch.bool))
+    record("neural_sort", lambda s: one(s[..., None].float()) * weigh[:6], {"scores": scores})
     for case, function in (("neural_ndcg", "neuralNDCG"), ("neural_ndcg_transposed", "neuralNDCG_transposed")):
 
         def rows(s, y, function=function):

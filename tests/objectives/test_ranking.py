@@ -60,7 +60,7 @@ CASES = {
     "neural_ndcg_transposed": neural_ndcg,
     "mann_whitney": mann_whitney_loss,
 }
-SINGLE = {"neural_ndcg", "neural_ndcg_transposed"}  # allRank computes in float32
+SINGLE = {"neural_sort", "neural_ndcg", "neural_ndcg_transposed"}  # allRank computes in float32
 
 
 @pytest.fixture(scope="module")

@@ -255,7 +255,7 @@ CASES = [
             Fault({"head": np.ones((CLASSES + 1, FEATURES), np.float32)}, ValueError),
             NO_PROBABILITIES,
         ),
-        removable=True,
+        removable=False,  # the mask has not the shape of the logits
         smooth=0,  # the share of the radius has no gradient
     ),
     margin(
@@ -376,8 +376,8 @@ def draw_classes(generator: Generator) -> Mapping[str, Any]:
 
 
 def basis_of_seed(function: Any, arguments: Mapping[str, Any]) -> Any:
-    arguments = dict(arguments)
-    return function(**{**arguments, "key": jax.random.key(arguments.pop("seed"))})
+    others = {name: x for name, x in arguments.items() if name != "seed"}
+    return function(**{**others, "key": jax.random.key(arguments["seed"])})
 
 
 def margin_of_cosines(function: Any, arguments: Mapping[str, Any]) -> Any:
@@ -451,8 +451,12 @@ FUNCTIONS = [
         static={"key": KEY, "classes": 6, "features": 4, "max_cosine": 0.6, "steps": 200, "learning_rate": 0.05},
         use=basis_of_seed,
         shapes=((6, 4), ()),
-        refused={"max_cosine": (0.1, 1.1), "learning_rate": (0.0,), "classes": (0,), "features": (0,), "steps": (0,)},
-        faults=(Fault({"key": 0}, TypeError), Fault({"classes": 2.5}, TypeError)),
+        refused={"max_cosine": (0.1, 1.1), "learning_rate": (0.0,)},
+        faults=(
+            Fault({"key": 0}, TypeError),
+            Fault({"classes": 2.5}, TypeError),
+            *(Fault({name: 0}, ValueError) for name in ("classes", "features", "steps")),
+        ),
     ),
     Function(
         name="mirrored_halves",
