@@ -8,7 +8,8 @@ where s is a sigmoid; whatever is carried along is mixed alike. Networks are tab
 sigmoids: to add one, add a line to `SIGMOIDS`, with s(0) = 1/2 and limits 0 and 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -394,7 +395,7 @@ def _log(values: Array) -> Array:
     return jnp.where(values > least, jnp.log(jnp.where(values > least, values, 1)), -100)
 
 
-def _choice(function: str, name: str, choice: str, choices: dict[str, Callable]) -> Callable:
+def _choice(function: str, name: str, choice: str, choices: Mapping[str, Any]) -> Any:
     if choice not in choices:
         raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, got {choice!r}")
     return choices[choice]
