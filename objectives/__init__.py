@@ -6,7 +6,8 @@ Rooms, one topic a file:
 - `distillation`: predictions held to a teacher's, and the record of a model's own past ones
 - `harmonic`: softmax over the distances to class centres
 - `multilabel`: asymmetric losses, macro-AUC surrogates, ZLPR, the two-way loss
-- `margin`: softmax with a margin on the angle (ArcFace, sub-centre ArcFace, and the function that takes any margin)
+- `margin`: softmax with a margin on the angle (ArcFace, CosFace, AdaFace …, and the function that takes any margin)
+- `ranking`: sorting networks, NeuralSort, soft ranks, NeuralNDCG, positives above negatives
 - `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
 - `regression`: losses of a residual (squared, Huber, quantile, robust), ratios of errors, regression as classification
@@ -19,6 +20,7 @@ Rooms, one topic a file:
 - `matrix_sensing`: low-rank matrices from linear measurements
 - `diagnostics`: what is measured and not minimised: macro-AUC, softmax collapse
 - `reductions`: means and sums with masks and weights, safe on nothing
+- `diagnostics`: what one measures and does not minimise
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
 one value per example, nothing reduced; a batch-coupled one says what it returns and takes `axis_name` for use under
@@ -91,12 +93,41 @@ from objectives.classification import (
     taylor_cross_entropy_loss,
     weston_watkins_loss,
 )
-from objectives.diagnostics import macro_auc, nlm_alignment, softmax_collapse_fraction
+from objectives.diagnostics import macro_auc, nlm_alignment, roc_auc, softmax_collapse_fraction
 from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.expectations import elbo, enumerated_expectation, iwelbo, normal_expectation, score_function_surrogate
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
-from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
+from objectives.margin import (
+    Curriculum,
+    NormStatistics,
+    adaface_loss,
+    arcface_loss,
+    combined_margin,
+    combined_margin_loss,
+    cosface_loss,
+    curricularface_loss,
+    curriculum,
+    elastic_arcface_loss,
+    elastic_cosface_loss,
+    emma_logits,
+    equiangular_basis_loss,
+    equiangular_basis_vectors,
+    logit_annealing_loss,
+    magface_loss,
+    margin_softmax_loss,
+    mirrored_halves,
+    norm_statistics,
+    partial_fc_loss,
+    sface_loss,
+    sphereface_loss,
+    sphereface_r_loss,
+    subcenter_arcface_loss,
+    symmetry_loss,
+    unpg_loss,
+    update_curriculum,
+    update_norm_statistics,
+)
 from objectives.matrix_sensing import matrix_sensing_loss
 from objectives.multilabel import (
     asymmetric_loss,
@@ -106,6 +137,18 @@ from objectives.multilabel import (
     macro_auc_univariate_loss,
     two_way_loss,
     zlpr_loss,
+)
+from objectives.ranking import (
+    diffsort_loss,
+    error_free_sorting_loss,
+    mann_whitney_loss,
+    neural_ndcg_loss,
+    neural_sort,
+    sinkhorn,
+    soft_rank,
+    soft_sort,
+    soft_swap,
+    sorting_network,
 )
 from objectives.recurrent import recurrent_flow_penalty, vanishing_gradient_regularizer
 from objectives.reductions import reduce_mean, reduce_sum
@@ -180,10 +223,13 @@ from objectives.time_series import (
 
 __all__ = [
     "ConvexPotential",
+    "Curriculum",
     "LogitsMemory",
+    "NormStatistics",
     "OnlineLabels",
     "absolute_error",
     "absolute_percentage_error",
+    "adaface_loss",
     "alpha_divergence_loss",
     "arcface_loss",
     "asymmetric_loss",
@@ -202,25 +248,37 @@ __all__ = [
     "checkered_sigmoid",
     "chi_squared_loss",
     "collect_online_labels",
+    "combined_margin",
+    "combined_margin_loss",
     "comp_sum_loss",
     "confidence_penalty",
     "convex_potential",
+    "cosface_loss",
     "cosmos_scalarization",
     "crammer_singer_loss",
     "cross_correlation_matrix",
+    "curricularface_loss",
+    "curriculum",
     "cutmix",
     "dice_loss",
     "dice_semimetric_loss",
+    "diffsort_loss",
     "dilate_loss",
     "discretize_targets",
     "distillation_loss",
+    "elastic_arcface_loss",
+    "elastic_cosface_loss",
     "elbo",
+    "emma_logits",
     "ensloss",
     "entmax",
     "entmax15",
     "entmax15_loss",
     "entmax_loss",
     "enumerated_expectation",
+    "equiangular_basis_loss",
+    "equiangular_basis_vectors",
+    "error_free_sorting_loss",
     "expected_hypothesis_loss",
     "expectile_loss",
     "f_divergence_loss",
@@ -255,6 +313,7 @@ __all__ = [
     "log_cosh_loss",
     "log_softmax_plus",
     "log_stablemax",
+    "logit_annealing_loss",
     "logits_memory",
     "lower_confidence_bound",
     "macro_auc",
@@ -262,19 +321,26 @@ __all__ = [
     "macro_auc_reweighted_loss",
     "macro_auc_univariate_loss",
     "madl",
+    "magface_loss",
+    "mann_whitney_loss",
     "margin_softmax_loss",
     "matrix_sensing_loss",
     "mean_absolute_scaled_error",
     "mean_bias_error",
+    "mirrored_halves",
     "mixup",
     "modified_huber_loss",
     "msac_score",
     "neural_field_classifier_loss",
+    "neural_ndcg_loss",
+    "neural_sort",
     "nlm_alignment",
+    "norm_statistics",
     "normal_expectation",
     "normalized_root_mean_squared_error",
     "online_label_smoothing_loss",
     "online_labels",
+    "partial_fc_loss",
     "path_gradient_forward_kl",
     "path_gradient_reverse_kl",
     "pbi_scalarization",
@@ -296,6 +362,7 @@ __all__ = [
     "relative_squared_error",
     "relu_classifier_loss",
     "renew_online_labels",
+    "roc_auc",
     "root_mean_squared_error",
     "root_mean_squared_log_error",
     "sample_calibrated_derivatives",
@@ -303,22 +370,30 @@ __all__ = [
     "score_function_surrogate",
     "sdsc_hybrid_loss",
     "sdsc_loss",
+    "sface_loss",
     "sigmoid_cross_entropy",
     "sigmoid_focal_loss",
     "signal_decay_loss",
+    "sinkhorn",
     "smooth_adversarial_comp_sum_loss",
     "smooth_chebyshev_scalarization",
     "smooth_l1_loss",
     "soft_dtw",
     "soft_dtw_alignment",
     "soft_dtw_divergence",
+    "soft_rank",
+    "soft_sort",
+    "soft_swap",
     "softmax_collapse_fraction",
     "softmax_cross_entropy",
     "softmax_mae_loss",
+    "sorting_network",
     "sparse_softmax",
     "sparse_softmax_cross_entropy",
     "sparsemax",
     "sparsemax_loss",
+    "sphereface_loss",
+    "sphereface_r_loss",
     "spherical_z_loss",
     "squared_error",
     "squared_hinge_loss",
@@ -328,6 +403,7 @@ __all__ = [
     "subcenter_arcface_loss",
     "sum_log_concave_loss",
     "symmetric_absolute_percentage_error",
+    "symmetry_loss",
     "tangent_loss",
     "taylor_cross_entropy_loss",
     "temporal_distortion_loss",
@@ -335,6 +411,9 @@ __all__ = [
     "two_way_loss",
     "u2_regression_loss",
     "uncertainty_weighted_loss",
+    "unpg_loss",
+    "update_curriculum",
+    "update_norm_statistics",
     "vanishing_gradient_regularizer",
     "welsch_loss",
     "weston_watkins_loss",
