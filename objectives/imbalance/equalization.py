@@ -66,18 +66,18 @@ def softmax_equalization_loss(
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> frequencies = jnp.array([0.999, 0.001])
+        >>> frequencies = jnp.array([0.5, 0.499, 0.001])
         >>> for probability in (0.0, 1.0):
         ...     loss = softmax_equalization_loss(
-        ...         jnp.zeros((1, 2)),
+        ...         jnp.zeros((1, 3)),
         ...         jnp.array([0]),
         ...         key=jax.random.key(0),
         ...         frequencies=frequencies,
         ...         probability=probability,
         ...     )
         ...     print(f"{loss[0]:.4f}")
+        1.0986
         0.6931
-        0.0000
 
     Source:
         Tan, Wang, Li, Li, Ouyang, Yin, Yan, "Equalization Loss for Long-Tailed Object Recognition", 2020.

@@ -203,8 +203,8 @@ def cost_sensitive_binary_loss(
     $$
 
     Class-dependent compression raises the price of the false negatives after a round of pruning
-    (`optimizers.iterative_magnitude_prune`) until the sparse network has no more of them than the dense one. The paper's
-    own combination of losses could not be confirmed; this is the form that its text describes.
+    (`optimizers.iterative_magnitude_prune`) until the sparse network has no more of them than the dense one. The
+    paper's own combination of losses could not be confirmed; this is the form that its abstract describes.
 
     Args:
         logits: Log odds of the important class `[...]`.

@@ -70,8 +70,9 @@ def gaussian_mixture_likelihood_loss(
     Examples:
         >>> import jax.numpy as jnp
         >>> keys, counts = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), jnp.array([1, 1])
+        >>> query, label, key_labels = jnp.array([[1.0, 0.0]]), jnp.array([0]), jnp.array([0, 0, 1])
         >>> loss = gaussian_mixture_likelihood_loss(
-        ...     jnp.array([[1.0, 0.0]]), jnp.array([0]), keys, jnp.array([0, 0, 1]), class_counts=counts, temperature=1.0
+        ...     query, label, keys, key_labels, class_counts=counts, temperature=1.0
         ... )
         >>> print(f"{loss[0]:.4f}")
         0.3133
