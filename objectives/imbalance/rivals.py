@@ -94,14 +94,14 @@ def seesaw_loss(
     logits, targets, kept = read(name, logits, labels, where)
     ids, dtype = only_ids(name, targets, logits.shape[:-1]), compute_dtype(logits)
     counts = jnp.maximum(class_vector(name, "class_counts", class_counts, logits.shape[-1], dtype), 1)
-    mitigation = hyperparameter(name, "mitigation", mitigation, dtype, 0)
-    compensation = hyperparameter(name, "compensation", compensation, dtype, 0)
+    p = hyperparameter(name, "mitigation", mitigation, dtype, 0)
+    q = hyperparameter(name, "compensation", compensation, dtype, 0)
     least = hyperparameter(name, "epsilon", epsilon, dtype, 0, 1, open_low=True)
     seen = jnp.log(counts)
     mitigate = jnp.minimum(seen - seen[ids][..., None], 0)
     log_p = jax.nn.log_softmax(lax.stop_gradient(logits).astype(dtype))
     compensate = jnp.maximum(log_p - jnp.maximum(pick(log_p, ids), jnp.log(least))[..., None], 0)
-    return weighted_rivals(name, logits, targets, kept, mitigation * mitigate + compensation * compensate)
+    return weighted_rivals(name, logits, targets, kept, p * mitigate + q * compensate)
 
 
 def accumulate_class_counts(

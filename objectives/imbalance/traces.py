@@ -26,6 +26,7 @@ from objectives._inputs import (
     clean,
     compute_dtype,
     describe,
+    finish,
     floating,
     hyperparameter,
     mask,
@@ -242,7 +243,7 @@ def label_centroids(
     kept, dtype = mask(name, where, array.shape[:-1]), compute_dtype(array)
     targets = class_labels(name, label_ids, (*array.shape[:-1], number), dtype, kept, "label_ids")
     only_ids(name, targets, array.shape[:-1])
-    valid = jnp.where(targets.valid, 1, jnp.nan).astype(dtype)
+    valid = finish(jnp.ones(array.shape[:-1], dtype), None, targets.valid)
     mass = distribution(targets, number, dtype) * clean(valid, kept)[..., None]
     mass = mass * present(kept, array.shape[:-1], dtype)[..., None]
     axes = tuple(range(array.ndim - 1))

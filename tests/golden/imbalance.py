@@ -29,7 +29,7 @@ PORT = {
     "torch.FloatTensor": "torch.DoubleTensor",
     "torch.uint8": "torch.bool",
     ".float()": ".double()",
-    "weight=self.weight)": "weight=self.weight, reduction='none')",
+    "target, weight=self.weight)": "target, weight=self.weight, reduction='none')",
     "@LOSSES.register_module()": "",
     "return loss.mean()": "return loss",
     "torch.sum(cls_loss * weight) / self.n_i": "torch.sum(cls_loss * weight, dim=1)",

@@ -263,6 +263,7 @@ CASES = [
             **classes_and_labels(class_weights=[0.5, 1.0, 2.0])(generator, batch),
             "features": generator.normal(size=(*batch, FEATURES)),
             "alpha": np.asarray(1.0),
+            "epsilon": np.asarray(0.1),
         },
         hyperparameters={"alpha": (0.5, 10.0), "epsilon": (1e-3, 1.0)},
         refused={"alpha": (0.0, -1.0), "epsilon": (0.0, -1.0)},
