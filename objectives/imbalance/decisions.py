@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from objectives._inputs import (
+    Labels,
     check_classes,
     check_rank,
     class_labels,
@@ -91,7 +92,7 @@ def decision_theoretic_loss(
     if utility is None and targets.are_ids:
         weights = jnp.diagonal(worth)[targets.values]
         return finish(-weights * pick(log_p, targets.values), kept, targets.valid)
-    rows = worth[targets.values] if targets.are_ids else targets.values @ worth
+    rows = _rows(targets, worth)
     impossible = (rows == 0) & jnp.isneginf(log_p)  # 0 times inf is 0 here
     return finish(-jnp.sum(rows * jnp.where(impossible, 0, log_p), axis=-1), kept, targets.valid)
 
@@ -173,3 +174,10 @@ def particle_repulsion(particles: Any, *, epsilon: Scalar = 1e-8) -> Float[Array
     sums = [jnp.sum(jnp.log(jnp.var(leaf.astype(dtype), axis=0) + guard)) for leaf in leaves]
     parameters = sum(leaf.size // max(leaf.shape[0], 1) for leaf in leaves)
     return -0.5 * jnp.asarray(sum(sums, jnp.zeros((), dtype))) / max(parameters, 1)
+
+
+def _rows(targets: Labels, worth: Array) -> Array:
+    """What every prediction is worth where the class is the label, or expected under its probabilities."""
+    if targets.are_ids:
+        return worth[targets.values]
+    return jnp.matmul(targets.values, worth, precision=jax.lax.Precision.HIGHEST)
