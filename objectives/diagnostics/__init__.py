@@ -18,3 +18,34 @@ Rooms:
 from objectives.diagnostics.ranking import roc_auc
 
 __all__ = ["roc_auc"]
+"""What you measure and do not minimise.
+
+- `curvature`: the spectrum of the Hessian by Lanczos' method, of a whole loss and class by class
+- `imbalance`: false heads, recall of rare triplets, lengths of class vectors, separation and spread of features
+"""
+
+from objectives.diagnostics.curvature import (
+    HessianSpectrum,
+    classwise_hessian_spectrum,
+    hessian_spectrum,
+    spectral_density,
+)
+from objectives.diagnostics.imbalance import (
+    class_weight_norms,
+    cone_effect,
+    false_head_rate,
+    fisher_discriminant_ratio,
+    weighted_triplet_recall,
+)
+
+__all__ = [
+    "HessianSpectrum",
+    "class_weight_norms",
+    "classwise_hessian_spectrum",
+    "cone_effect",
+    "false_head_rate",
+    "fisher_discriminant_ratio",
+    "hessian_spectrum",
+    "spectral_density",
+    "weighted_triplet_recall",
+]

@@ -1,0 +1,771 @@
+"""Cases of the losses for rare classes, values and examples, and of their diagnostics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from contracts.cases.objectives import (
+    CLASS_EDGES,
+    CLASS_FAULTS,
+    CLASSES,
+    FEATURES,
+    PER_BINARY,
+    PER_CLASS,
+    classes_and_labels,
+    draw_binary,
+    draw_ids,
+    draw_logits,
+    draw_regression,
+    scalar,
+)
+from contracts.common import Fault, call
+from contracts.function_checks import Function, Type
+from contracts.objective_checks import Objective, Shape
+
+import objectives
+
+Generator = np.random.Generator
+COUNTS = np.array([50.0, 7.0, 2.0])
+TOO_MANY = np.ones(CLASSES + 1)
+
+
+def of_classes(*names: str, **more: Any) -> dict[str, Any]:
+    """Settings of a loss with one number a class under some names: edges have as many as classes."""
+    edges = {
+        edge: {**changes, **{name: np.ones(np.shape(changes["logits"])[-1]) for name in names}}
+        for edge, changes in CLASS_EDGES.items()
+    }
+    faults = (*CLASS_FAULTS, *(Fault({name: TOO_MANY}, ValueError) for name in names))
+    return {**PER_CLASS, "degenerate": edges, "faults": faults, **more}
+
+
+def of_ids(*names: str, **more: Any) -> dict[str, Any]:
+    """The same where labels are class ids alone."""
+    settings = of_classes(*names, **more)
+    edges = {edge: changes for edge, changes in settings["degenerate"].items() if "probabilities" not in edge}
+    faults = (*settings["faults"], Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES))}, ValueError))
+    return {**settings, "probabilities": False, "degenerate": edges, "faults": faults}
+
+
+def draw_boxes(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    foreground = generator.random(batch) < 0.5
+    foreground.reshape(-1)[:1] = True
+    return {
+        **classes_and_labels(frequencies=FREQUENCIES)(generator, batch),
+        "foreground": np.asarray(foreground),
+    }
+
+
+FREQUENCIES = np.array([0.9, 0.1, 5e-4])
+STATE = objectives.EqualizationState(jnp.array([8.0, 1.0, 0.0]), jnp.array([4.0, 9.0, 0.0]))
+SUPPRESSION: dict[str, Any] = {
+    "hyperparameters": {"gamma": (0.0, 12.0), "mu": (0.0, 0.8), "alpha": (0.0, 4.0)},
+    "refused": {"gamma": (-1.0,), "alpha": (-1.0,)},
+}
+
+
+def draw_queries(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    pairs = generator.random((*batch, 6)) < 0.5
+    pairs[..., 3:] = True
+    return {
+        "queries": generator.normal(size=(*batch, FEATURES)),
+        "labels": draw_ids(generator, batch),
+        "keys": generator.normal(size=(6, FEATURES)),
+        "key_labels": np.array([0, 1, 2, 0, 1, 2], np.int32),
+        "class_counts": COUNTS,
+        "pairs": pairs,
+        "key_where": np.arange(6) != 1,
+    }
+
+
+def draw_weighted(*names: str) -> Any:
+    return lambda generator, batch: {
+        **draw_regression(generator, batch),
+        **{name: generator.random(batch) for name in names},
+    }
+
+
+REGRESSION: dict[str, Any] = {
+    "differentiable": ("predictions",),
+    "shape": scalar,
+    "coupled": True,
+    "degenerate": {
+        "equal predictions": {"predictions": np.ones(4)},
+        "equal targets": {"targets": np.ones(4)},
+        "far away": {"predictions": np.array([1e4, -1e4, 1e4, 0.0])},
+        "rising": {"predictions": np.arange(4.0), "targets": np.arange(4.0)},
+    },
+}
+
+
+def draw_surrogates(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {"surrogates": generator.normal(size=(*batch, FEATURES))}
+
+
+def draw_labelled_features(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "features": generator.normal(size=(*batch, FEATURES)),
+        "labels": draw_ids(generator, batch),
+        "surrogates": generator.normal(size=(CLASSES, FEATURES)),
+    }
+
+
+SURROGATES: dict[str, Any] = {"batches": ((5,),), "shape": scalar, "masked": ("surrogates",)}
+SURROGATE_EDGES = {
+    "zero": {"surrogates": np.zeros((5, FEATURES))},
+    "all alike": {"surrogates": np.ones((5, FEATURES))},
+    "a single label": {"surrogates": np.ones((1, FEATURES))},
+    "no label": {"surrogates": np.ones((0, FEATURES))},
+}
+
+
+def draw_images(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "detection_logits": 2.0 * generator.normal(size=(*batch, 2, 3)),
+        "detection_labels": generator.integers(0, 2, (*batch, 2, 3)).astype(float),
+        "segmentation_logits": 2.0 * generator.normal(size=(*batch, 3, 4)),
+        "segmentation_labels": generator.integers(0, 2, (*batch, 3, 4)).astype(float),
+        "spatial_weights": generator.random((*batch, 2, 3)),
+    }
+
+
+def draw_particles(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {
+        "logits": draw_logits(generator, (2, *batch)),
+        "labels": draw_ids(generator, batch),
+        "utility": -np.tri(CLASSES, k=-1),
+        "class_weights": np.array([0.5, 1.0, 1.5]),
+    }
+
+
+PARTICLE_EDGES = {
+    name: {
+        "logits": np.stack([changes["logits"]] * 2),
+        **{key: value for key, value in changes.items() if key != "logits"},
+        "utility": np.zeros((np.shape(changes["logits"])[-1],) * 2),
+        "class_weights": np.ones(np.shape(changes["logits"])[-1]),
+    }
+    for name, changes in CLASS_EDGES.items()
+}
+
+CASES = [
+    Objective(
+        name="adjusted_softmax_loss",
+        function=objectives.adjusted_softmax_loss,
+        arguments=classes_and_labels(
+            scale=[1.0, 0.8, 0.5], shift=[0.0, -1.0, -2.0], margin=[0.1, 0.2, 0.5], class_weights=[0.5, 1.0, 2.0]
+        ),
+        **of_classes("scale", "shift", "margin", "class_weights"),
+    ),
+    Objective(
+        name="balanced_softmax_loss",
+        function=objectives.balanced_softmax_loss,
+        arguments=classes_and_labels(class_counts=COUNTS),
+        **of_classes("class_counts"),
+    ),
+    Objective(
+        name="logit_adjusted_loss",
+        function=objectives.logit_adjusted_loss,
+        arguments=classes_and_labels(class_counts=COUNTS),
+        hyperparameters={"tau": (0.0, 1.0)},
+        refused={"tau": (-1.0,)},
+        **of_classes("class_counts"),
+    ),
+    Objective(
+        name="cdt_loss",
+        function=objectives.cdt_loss,
+        arguments=classes_and_labels(class_counts=COUNTS),
+        hyperparameters={"gamma": (0.0, 0.3)},
+        refused={"gamma": (-1.0,)},
+        **of_classes("class_counts"),
+    ),
+    Objective(
+        name="vs_loss",
+        function=objectives.vs_loss,
+        arguments=classes_and_labels(class_counts=COUNTS, class_weights=[0.5, 1.0, 2.0]),
+        hyperparameters={"gamma": (0.0, 0.3), "tau": (0.0, 1.0)},
+        refused={"gamma": (-1.0,), "tau": (-1.0,)},
+        **of_classes("class_counts", "class_weights"),
+    ),
+    Objective(
+        name="ldam_loss",
+        function=objectives.ldam_loss,
+        arguments=classes_and_labels(class_counts=COUNTS, class_weights=[0.5, 1.0, 2.0]),
+        hyperparameters={"max_margin": (0.0, 0.5), "scale": (1.0, 30.0)},
+        refused={"max_margin": (-1.0,), "scale": (0.0, -1.0)},
+        **of_classes("class_counts", "class_weights"),
+    ),
+    Objective(
+        name="post_hoc_logits",
+        function=objectives.post_hoc_logits,
+        arguments=lambda generator, batch: {"logits": draw_logits(generator, batch), "class_counts": COUNTS},
+        differentiable=("logits",),
+        shape=lambda batch: (*batch, CLASSES),
+        hyperparameters={"tau": (0.0, 1.0), "gamma": (0.0, 0.5)},
+        refused={"tau": (-1.0,), "gamma": (-1.0,)},
+        degenerate={"saturated": {"logits": np.array([[1e4, -1e4, 0.0]])}},
+        faults=(Fault({"logits": np.float32(1.0)}, ValueError), Fault({"class_counts": TOO_MANY}, ValueError)),
+    ),
+    # The gradient leaves the weights out, which finite differences would see: smooth=0.
+    Objective(
+        name="seesaw_loss",
+        function=objectives.seesaw_loss,
+        arguments=classes_and_labels(class_counts=COUNTS),
+        hyperparameters={"mitigation": (0.0, 0.8), "compensation": (0.0, 2.0), "epsilon": (1e-2, 1.0)},
+        refused={"mitigation": (-1.0,), "compensation": (-1.0,), "epsilon": (0.0, 2.0)},
+        smooth=0,
+        **of_ids("class_counts"),
+    ),
+    # Draws depend on the shape of the batch.
+    Objective(
+        name="softmax_equalization_loss",
+        function=objectives.softmax_equalization_loss,
+        arguments=classes_and_labels(frequencies=FREQUENCIES),
+        options={"key": jax.random.key(0)},
+        hyperparameters={"threshold": (0.0, 0.2), "probability": (0.0, 1.0, 0.5)},
+        refused={"threshold": (-1.0, 2.0), "probability": (-0.1, 1.1)},
+        removable=False,
+        **of_ids("frequencies"),
+    ),
+    Objective(
+        name="equalization_loss",
+        function=objectives.equalization_loss,
+        arguments=draw_boxes,
+        hyperparameters={"threshold": (0.0, 0.2)},
+        refused={"threshold": (-1.0, 2.0)},
+        **{
+            **of_classes("frequencies"),
+            "masked": ("logits", "labels", "foreground"),
+            "degenerate": {
+                name: {**changes, "foreground": np.ones(len(changes["logits"]), bool)}
+                for name, changes in of_classes("frequencies")["degenerate"].items()
+            },
+        },
+    ),
+    Objective(
+        name="equalization_v2_loss",
+        function=objectives.equalization_v2_loss,
+        arguments=classes_and_labels(),
+        options={"state": STATE},
+        **{
+            **PER_CLASS,
+            "degenerate": {n: c for n, c in CLASS_EDGES.items() if "single" not in n},
+            "faults": (*CLASS_FAULTS, Fault({"state": objectives.equalization_state(CLASSES + 1)}, ValueError)),
+        },
+        **SUPPRESSION,
+    ),
+    Objective(
+        name="influence_balanced_loss",
+        function=objectives.influence_balanced_loss,
+        arguments=lambda generator, batch: {
+            **classes_and_labels(class_weights=[0.5, 1.0, 2.0])(generator, batch),
+            "features": generator.normal(size=(*batch, FEATURES)),
+            "alpha": np.asarray(1.0),
+            "epsilon": np.asarray(0.1),
+        },
+        hyperparameters={"alpha": (0.5, 10.0), "epsilon": (1e-3, 1.0)},
+        refused={"alpha": (0.0, -1.0), "epsilon": (0.0, -1.0)},
+        smooth=1,
+        **{
+            **of_classes("class_weights"),
+            "differentiable": ("logits", "features"),
+            "masked": ("logits", "labels", "features"),
+            "degenerate": {
+                **{
+                    name: {**changes, "features": np.ones((len(changes["logits"]), FEATURES))}
+                    for name, changes in of_classes("class_weights")["degenerate"].items()
+                },
+                "zero features": {"features": np.zeros((4, FEATURES))},
+            },
+        },
+    ),
+    Objective(
+        name="likelihood_weighted_loss",
+        function=objectives.likelihood_weighted_loss,
+        arguments=lambda generator, batch: {
+            "losses": generator.normal(size=batch),
+            "likelihood": generator.random(batch),
+        },
+        differentiable=("losses",),
+        masked=("losses", "likelihood"),
+        hyperparameters={"eta": (0.0, 0.3), "gamma": (0.0, 5.0)},
+        refused={"eta": (-1.0,), "gamma": (-1.0,)},
+        degenerate={"certain": {"likelihood": np.ones(4)}, "never": {"likelihood": np.zeros(4)}},
+    ),
+    Objective(
+        name="cost_sensitive_binary_loss",
+        function=objectives.cost_sensitive_binary_loss,
+        hyperparameters={"fn_weight": (0.0, 5.0), "fp_weight": (0.0, 0.5)},
+        refused={"fn_weight": (-1.0,), "fp_weight": (-1.0,)},
+        **PER_BINARY,
+    ),
+    Objective(
+        name="class_mean_log_loss",
+        function=objectives.class_mean_log_loss,
+        arguments=classes_and_labels(class_weights=[0.5, 1.0, 2.0]),
+        shape=scalar,
+        coupled=True,
+        **of_classes("class_weights"),
+    ),
+    *(
+        Objective(
+            name=f"density_normalized_edge_loss[{normalize}]",
+            function=objectives.density_normalized_edge_loss,
+            arguments=classes_and_labels(),
+            options={"normalize": normalize},
+            shape=scalar,
+            coupled=True,
+            hyperparameters={"alpha": (0.0, 2.0), "beta": (0.0, 0.5)},
+            refused={"alpha": (-1.0,), "beta": (-1.0,)},
+            **of_ids(),
+        )
+        for normalize in ("foreground", "group")
+    ),
+    *(
+        Objective(
+            name=f"anyloss{suffix}",
+            function=objectives.anyloss,
+            shape=scalar,
+            coupled=True,
+            hyperparameters={"scale": (1.0, 73.0), "beta": (0.5, 2.0)},
+            refused={"scale": (0.0, -1.0), "beta": (0.0, -1.0)},
+            faults=(Fault({"metric": "precision"}, ValueError),),
+            **settings,
+            **{
+                **PER_BINARY,
+                "degenerate": {
+                    **PER_BINARY["degenerate"],
+                    "no positives": {"labels": np.zeros(4)},
+                    "no negatives": {"labels": np.ones(4)},
+                    "nothing": {"logits": np.zeros(0), "labels": np.zeros(0)},
+                },
+            },
+        )
+        for suffix, settings in (
+            ("", {"elsewhere": ("metric", "apply_sigmoid")}),
+            ("[g_mean of probabilities]", {"options": {"metric": "g_mean", "apply_sigmoid": False}}),
+        )
+    ),
+    Objective(
+        name="gaussian_mixture_likelihood_loss",
+        function=objectives.gaussian_mixture_likelihood_loss,
+        arguments=draw_queries,
+        differentiable=("queries", "keys"),
+        masked=("queries", "labels", "pairs"),
+        ids="labels",
+        classes=CLASSES,
+        hyperparameters={"temperature": (0.07, 1.0)},
+        refused={"temperature": (0.0, -1.0)},
+        degenerate={
+            "zero queries": {"queries": np.zeros((4, FEATURES))},
+            "zero keys": {"keys": np.zeros((6, FEATURES))},
+            "equal keys": {"keys": np.ones((6, FEATURES))},
+            "far away": {"queries": 1e4 * np.ones((4, FEATURES))},
+        },
+        faults=(
+            Fault({"keys": np.ones((6, FEATURES + 1), np.float32)}, ValueError),
+            Fault({"key_labels": np.zeros(5, np.int32)}, ValueError),
+            Fault({"key_labels": np.zeros(6, np.float32)}, TypeError),
+            Fault({"key_where": np.ones(5, bool)}, ValueError),
+            Fault({"pairs": lambda pairs: pairs.astype(np.float32)}, TypeError),
+            Fault({"class_counts": np.float32(1.0)}, ValueError),
+        ),
+    ),
+    Objective(
+        name="correlation_loss",
+        function=objectives.correlation_loss,
+        arguments=draw_weighted("weights"),
+        masked=("predictions", "targets", "weights"),
+        hyperparameters={"epsilon": (0.0, 1e-7)},
+        refused={"epsilon": (-1.0,)},
+        **REGRESSION,
+    ),
+    Objective(
+        name="cisir_loss",
+        function=objectives.cisir_loss,
+        arguments=draw_weighted("mse_weights", "correlation_weights"),
+        masked=("predictions", "targets", "mse_weights", "correlation_weights"),
+        hyperparameters={"correlation_strength": (0.0, 1.0), "epsilon": (0.0, 1e-7)},
+        refused={"correlation_strength": (-1.0,), "epsilon": (-1.0,)},
+        **{**REGRESSION, "degenerate": {n: c for n, c in REGRESSION["degenerate"].items() if n != "far away"}},
+    ),
+    Objective(
+        name="enveloping_loss",
+        function=objectives.enveloping_loss,
+        arguments=lambda generator, batch: {
+            **draw_surrogates(generator, batch),
+            "points": generator.normal(size=(7, FEATURES)),
+        },
+        differentiable=("surrogates", "points"),
+        degenerate={**SURROGATE_EDGES, "no points": {"points": np.ones((0, FEATURES))}},
+        faults=(
+            Fault({"points": np.ones((7, FEATURES + 1), np.float32)}, ValueError),
+            Fault({"surrogates": np.ones(FEATURES, np.float32)}, ValueError),
+        ),
+        smooth=1,
+        **SURROGATES,
+    ),
+    Objective(
+        name="homogeneity_loss",
+        function=objectives.homogeneity_loss,
+        arguments=draw_surrogates,
+        differentiable=("surrogates",),
+        hyperparameters={"variance_weight": (0.0, 0.1)},
+        refused={"variance_weight": (-1.0,)},
+        degenerate=SURROGATE_EDGES,
+        faults=(Fault({"surrogates": np.ones(FEATURES, np.float32)}, ValueError),),
+        **SURROGATES,
+    ),
+    Objective(
+        name="surrogate_contrastive_loss",
+        function=objectives.surrogate_contrastive_loss,
+        arguments=draw_labelled_features,
+        differentiable=("features", "surrogates"),
+        masked=("features", "labels"),
+        ids="labels",
+        classes=CLASSES,
+        probabilities=False,
+        options={"distance_weighted": True},
+        hyperparameters={"temperature": (0.1, 1.0)},
+        refused={"temperature": (0.0, -1.0)},
+        degenerate={
+            "zero": {"features": np.zeros((4, FEATURES))},
+            "all alike": {"surrogates": np.ones((CLASSES, FEATURES))},
+        },
+        faults=(
+            Fault({"surrogates": np.ones((CLASSES, FEATURES + 1), np.float32)}, ValueError),
+            Fault({"surrogates": np.ones((0, FEATURES), np.float32)}, ValueError),
+            Fault({"features": np.float32(1.0)}, ValueError),
+        ),
+    ),
+    Objective(
+        name="refined_generalized_focal_loss",
+        function=objectives.refined_generalized_focal_loss,
+        arguments=draw_images,
+        differentiable=("detection_logits", "segmentation_logits"),
+        batches=((3,),),
+        masked=(
+            "detection_logits",
+            "detection_labels",
+            "segmentation_logits",
+            "segmentation_labels",
+            "spatial_weights",
+        ),
+        hyperparameters={
+            "alpha": (0.0, 0.25),
+            "gamma": (0.0, 2.0),
+            "detection_weight": (0.0, 1.0),
+            "segmentation_weight": (0.0, 1.0),
+            "smoothness_weight": (0.0, 0.1),
+        },
+        refused={
+            "alpha": (-1.0,),
+            "gamma": (-1.0,),
+            "detection_weight": (-1.0,),
+            "segmentation_weight": (-1.0,),
+            "smoothness_weight": (-1.0,),
+        },
+        degenerate={
+            "saturated": {"detection_logits": np.full((3, 2, 3), 1e4)},
+            "right": {"detection_logits": np.full((3, 2, 3), -1e4), "detection_labels": np.zeros((3, 2, 3))},
+            "flat": {"segmentation_logits": np.full((3, 3, 4), 1e4)},
+        },
+        faults=(Fault({"detection_logits": np.ones(3, np.float32)}, ValueError),),
+    ),
+    Objective(
+        name="laplacian_smoothness",
+        function=objectives.laplacian_smoothness,
+        arguments=lambda generator, batch: {"logits": generator.normal(size=(*batch, 3, 4))},
+        differentiable=("logits",),
+        batches=((3,),),
+        masked=("logits",),
+        degenerate={
+            "flat": {"logits": np.ones((3, 3, 4))},
+            "a line": {"logits": np.ones((3, 1, 4))},
+            "no pixels": {"logits": np.ones((3, 0, 4))},
+        },
+        faults=(Fault({"logits": np.ones(3, np.float32)}, ValueError),),
+    ),
+    # The mask cannot reach the logits, whose first axis is that of the particles.
+    Objective(
+        name="decision_theoretic_loss",
+        function=objectives.decision_theoretic_loss,
+        arguments=draw_particles,
+        differentiable=("logits",),
+        masked=("labels",),
+        removable=False,
+        ids="labels",
+        classes=CLASSES,
+        hyperparameters={"alpha": (0.5, 1.0)},
+        refused={"alpha": (0.0, -1.0)},
+        degenerate=PARTICLE_EDGES,
+        faults=(
+            Fault({"logits": np.ones(3, np.float32)}, ValueError),
+            Fault({"logits": np.ones((0, 4, CLASSES), np.float32)}, ValueError),
+            Fault({"utility": np.ones(CLASSES)}, ValueError),
+            Fault({"class_weights": TOO_MANY}, ValueError),
+        ),
+    ),
+]
+
+
+def integers_of(function: Any, arguments: Mapping[str, Any]) -> jax.Array:
+    return call(function, arguments).astype(jnp.float32)
+
+
+def quadratic(params: Any, scale: Any = 1.0) -> jax.Array:
+    return 0.5 * scale * jnp.sum(jnp.arange(-1.0, 2.0) * params**2)
+
+
+WEIGHTS: dict[str, Any] = {"traced": lambda generator: {"class_counts": COUNTS.astype(np.float32)}, "shape": (CLASSES,)}
+RECORDED = {
+    "logits": np.ones((4, CLASSES), np.float32),
+    "labels": np.array([0, 1, 2, 2], np.int32),
+    "where": np.array([True, True, True, False]),
+}
+SPECTRUM: dict[str, Any] = {"key": jax.random.key(0), "probes": 2, "steps": 3}
+FUNCTIONS = [
+    Function(
+        name="class_balanced_weights",
+        function=objectives.class_balanced_weights,
+        static={"beta": 0.99},
+        refused={"beta": (-0.1, 1.1)},
+        faults=(Fault({"class_counts": np.ones((2, 2))}, ValueError), Fault({"class_counts": np.ones(0)}, ValueError)),
+        **WEIGHTS,
+    ),
+    Function(
+        name="inverse_frequency_weights",
+        function=objectives.inverse_frequency_weights,
+        static={"power": 0.5},
+        refused={"power": (-0.1,)},
+        **WEIGHTS,
+    ),
+    Function(
+        name="deferred_class_weights",
+        function=objectives.deferred_class_weights,
+        traced=lambda generator: {"class_weights": generator.random(3).astype(np.float32), "step": np.int32(3)},
+        static={"start": 2},
+        shape=(3,),
+        faults=(Fault({"class_weights": np.ones((2, 2))}, ValueError),),
+    ),
+    Function(
+        name="max_norm_projection",
+        function=objectives.max_norm_projection,
+        traced=lambda generator: {"weights": generator.normal(size=(3, 4)).astype(np.float32)},
+        static={"radius": 1.0},
+        shape=(3, 4),
+        differentiable=("weights",),
+        refused={"radius": (0.0, -1.0)},
+        faults=(Fault({"weights": np.ones(3, np.float32)}, ValueError),),
+    ),
+    Function(
+        name="accumulate_class_counts",
+        function=objectives.accumulate_class_counts,
+        traced=lambda generator: {
+            "class_counts": generator.random(CLASSES).astype(np.float32),
+            "labels": draw_ids(generator, (4,)),
+            "where": generator.random(4) < 0.5,
+        },
+        static={"axis_name": None},
+        shape=(CLASSES,),
+        faults=(Fault({"labels": np.ones(4, np.float32)}, ValueError), Fault({"where": np.ones(3, bool)}, ValueError)),
+    ),
+    Function(
+        name="equalization_state",
+        function=objectives.equalization_state,
+        traced=lambda generator: RECORDED,
+        static={"classes": CLASSES},
+        use=lambda function, given: objectives.record_equalization(
+            function(given["classes"]), given["logits"], given["labels"], where=given["where"]
+        ),
+        shapes=((CLASSES,), (CLASSES,)),
+        faults=(Fault({"classes": 0}, ValueError), Fault({"classes": 2.5}, TypeError)),
+    ),
+    Function(
+        name="record_equalization",
+        function=objectives.record_equalization,
+        traced=lambda generator: {**RECORDED, "logits": draw_logits(generator, (4,)).astype(np.float32)},
+        static={"state": STATE, "gamma": 12.0, "mu": 0.8, "alpha": 4.0, "axis_name": None},
+        shapes=((CLASSES,), (CLASSES,)),
+        refused={"gamma": (-1.0,), "alpha": (-1.0,)},
+        faults=(Fault({"state": objectives.equalization_state(CLASSES + 1)}, ValueError),),
+    ),
+    Function(
+        name="cluster_likelihood",
+        function=objectives.cluster_likelihood,
+        traced=lambda generator: {"assignments": draw_ids(generator, (4,)), "where": generator.random(4) < 0.5},
+        static={"clusters": CLASSES},
+        shape=(4,),
+        faults=(Fault({"assignments": np.ones(4, np.float32)}, TypeError), Fault({"clusters": 0}, ValueError)),
+    ),
+    Function(
+        name="soft_confusion_matrix",
+        function=objectives.soft_confusion_matrix,
+        traced=lambda generator: {**draw_binary(generator, (4,)), "where": np.array([True, True, False, True])},
+        static={"scale": 5.0, "apply_sigmoid": True, "axis_name": None},
+        shapes=((),) * 4,
+        differentiable=("logits",),
+        keeps_dtype=False,
+        refused={"scale": (0.0, -1.0)},
+        faults=(Fault({"labels": np.ones(3)}, ValueError),),
+    ),
+    Function(
+        name="bayes_decision",
+        function=objectives.bayes_decision,
+        traced=lambda generator: {
+            "probabilities": generator.dirichlet(np.ones(3), 4).astype(np.float32),
+            "utility": generator.random((3, 2)).astype(np.float32),
+        },
+        use=integers_of,
+        shape=(4,),
+        faults=(Fault({"utility": np.ones((2, 2))}, ValueError), Fault({"probabilities": np.float32(1.0)}, ValueError)),
+    ),
+    Function(
+        name="particle_repulsion",
+        function=objectives.particle_repulsion,
+        traced=lambda generator: {"particles": {"w": generator.normal(size=(3, 2, 2)), "b": generator.normal(size=3)}},
+        static={"epsilon": 1e-4},
+        differentiable=("particles",),
+        keeps_dtype=False,
+        refused={"epsilon": (0.0, -1.0)},
+        faults=(Fault({"particles": np.float32(1.0)}, ValueError), Fault({"particles": np.ones(3, int)}, TypeError)),
+    ),
+    Function(
+        name="mdi_importance",
+        function=objectives.mdi_importance,
+        traced=lambda generator: {"density": generator.random(5).astype(np.float32)},
+        static={"alpha": 2.0, "epsilon": 1e-3},
+        shape=(5,),
+        refused={"alpha": (0.0, -1.0), "epsilon": (-1.0,)},
+        faults=(Fault({"density": np.ones(3, np.int32)}, TypeError),),
+    ),
+    Function(
+        name="stratified_batch_indices",
+        function=objectives.stratified_batch_indices,
+        traced=lambda generator: {"targets": generator.normal(size=7).astype(np.float32)},
+        static={"batch_size": 3, "key": jax.random.key(0)},
+        use=integers_of,
+        shape=(2, 3),
+        faults=(
+            Fault({"batch_size": 8}, ValueError),
+            Fault({"batch_size": 2.0}, TypeError),
+            Fault({"key": 0}, TypeError),
+            Fault({"targets": np.ones((2, 2))}, ValueError),
+        ),
+    ),
+    Function(
+        name="label_centroids",
+        function=objectives.label_centroids,
+        traced=lambda generator: {
+            "features": generator.normal(size=(4, FEATURES)).astype(np.float32),
+            "label_ids": draw_ids(generator, (4,)),
+            "where": np.array([True, True, False, True]),
+        },
+        static={"labels": CLASSES, "axis_name": None},
+        shapes=((CLASSES, FEATURES), (CLASSES,)),
+        differentiable=("features",),
+        keeps_dtype=False,
+        faults=(Fault({"label_ids": np.ones(4, np.float32)}, TypeError), Fault({"labels": 0}, ValueError)),
+    ),
+    Function(
+        name="update_surrogates",
+        function=objectives.update_surrogates,
+        traced=lambda generator: {
+            "surrogates": generator.normal(size=(CLASSES, FEATURES)).astype(np.float32),
+            "centroids": generator.normal(size=(CLASSES, FEATURES)).astype(np.float32),
+            "counts": np.array([1.0, 0.0, 2.0], np.float32),
+        },
+        static={"momentum": 0.9},
+        shape=(CLASSES, FEATURES),
+        refused={"momentum": (-0.1, 1.1)},
+        faults=(
+            Fault({"centroids": np.ones((CLASSES, 2), np.float32)}, ValueError),
+            Fault({"counts": np.ones(2)}, ValueError),
+        ),
+    ),
+    Function(
+        name="false_head_rate",
+        function=objectives.false_head_rate,
+        traced=lambda generator: {
+            "predicted": draw_ids(generator, (6,)),
+            "labels": draw_ids(generator, (6,)),
+            "where": generator.random(6) < 0.8,
+        },
+        static={"border": 1, "axis_name": None},
+        faults=(Fault({"labels": np.ones(5, np.int32)}, ValueError), Fault({"border": 1.5}, TypeError)),
+    ),
+    Function(
+        name="weighted_triplet_recall",
+        function=objectives.weighted_triplet_recall,
+        traced=lambda generator: {
+            "hits": generator.random(6) < 0.5,
+            "counts": generator.integers(0, 9, 6, np.int32),
+            "where": generator.random(6) < 0.8,
+        },
+        faults=(Fault({"counts": np.ones(5)}, ValueError),),
+    ),
+    Function(
+        name="class_weight_norms",
+        function=objectives.class_weight_norms,
+        traced=lambda generator: {"weights": generator.normal(size=(3, 4)).astype(np.float32)},
+        shape=(3,),
+        faults=(Fault({"weights": np.ones(3, np.float32)}, ValueError),),
+    ),
+    Function(
+        name="cone_effect",
+        function=objectives.cone_effect,
+        traced=lambda generator: {
+            "features": generator.normal(size=(5, 3)).astype(np.float32),
+            "where": generator.random(5) < 0.8,
+        },
+        static={"axis_name": None},
+        faults=(Fault({"features": np.ones(3, np.float32)}, ValueError),),
+    ),
+    Function(
+        name="fisher_discriminant_ratio",
+        function=objectives.fisher_discriminant_ratio,
+        traced=lambda generator: {
+            "features": generator.normal(size=(9, 2)).astype(np.float32),
+            "labels": np.arange(9, dtype=np.int32) % 3,
+            "where": np.arange(9) != 4,
+        },
+        static={"classes": 3, "epsilon": 1e-6, "axis_name": None},
+        refused={"epsilon": (-1.0,)},
+        faults=(Fault({"labels": np.ones(5, np.int32)}, ValueError), Fault({"classes": 0}, ValueError)),
+    ),
+    Function(
+        name="hessian_spectrum",
+        function=objectives.hessian_spectrum,
+        traced=lambda generator: {"params": generator.normal(size=3).astype(np.float32)},
+        static={"loss_fn": quadratic, **SPECTRUM},
+        shapes=((), (), (2, 3), (2, 3)),
+        faults=(Fault({"loss_fn": 1.0}, TypeError), Fault({"steps": 0}, ValueError), Fault({"key": 0}, TypeError)),
+    ),
+    Function(
+        name="classwise_hessian_spectrum",
+        function=objectives.classwise_hessian_spectrum,
+        traced=lambda generator: {
+            "params": generator.normal(size=3).astype(np.float32),
+            "data": generator.normal(size=2).astype(np.float32),
+        },
+        static={"loss_fn": quadratic, **SPECTRUM},
+        shapes=((2,), (2,), (2, 2, 3), (2, 2, 3)),
+        faults=(Fault({"loss_fn": 1.0}, TypeError), Fault({"probes": 1.5}, TypeError)),
+    ),
+    Function(
+        name="spectral_density",
+        function=objectives.spectral_density,
+        traced=lambda generator: {"points": generator.normal(size=4).astype(np.float32)},
+        static={"spectrum": objectives.hessian_spectrum(quadratic, jnp.ones(3), **SPECTRUM), "width": 0.5},
+        shape=(4,),
+        refused={"width": (0.0, -1.0)},
+        faults=(Fault({"points": np.float32(1.0)}, ValueError),),
+    ),
+]
+TYPES = [
+    Type(name="EqualizationState", type=objectives.EqualizationState),
+    Type(name="HessianSpectrum", type=objectives.HessianSpectrum),
+    Type(name="SoftConfusion", type=objectives.SoftConfusion),
+]
