@@ -55,13 +55,14 @@ def generalized_kl(log_a: Array, log_b: Array) -> Array:
     return jnp.where(small, scaled(near * near * phi_2(near), jnp.where(small, -log_a, 0)), apart)
 
 
-def stirling(x: Array, log_x: Array) -> Array:
-    """`lgamma(x + 1) - x log x + x` for x ≥ 0, about log(2πx) / 2; `log_x` may be anything finite where x is 0."""
+def stirling(log_x: Array, x: Array | None = None) -> Array:
+    """`lgamma(x + 1) - x log x + x` for x ≥ 0, about log(2πx) / 2; x is given where it may be 0."""
     large = log_x > math.log(16)
     far = jnp.where(large, log_x, math.log(16))
     inverse = jnp.exp(-far)
     series = 0.5 * (LOG_2_PI + far) + inverse * polynomial(inverse * inverse, STIRLING)
-    near, log_near = jnp.where(large, 1, x), jnp.where(large, 0, log_x)
+    log_near = jnp.where(large, 0, log_x)
+    near = jnp.exp(log_near) if x is None else jnp.where(large, 1, x)
     return jnp.where(large, series, gammaln(near + 1) - near * log_near + near)
 
 

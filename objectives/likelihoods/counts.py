@@ -293,7 +293,7 @@ def _poisson(y: Array, log_rate: Array) -> Array:
     some = y > 0
     log_y = jnp.log(jnp.where(some, y, 1))
     misfit = generalized_kl(log_y, jnp.where(some, log_rate, 0))
-    return jnp.where(some, misfit + stirling(y, log_y), jnp.exp(jnp.where(some, 0, log_rate)))
+    return jnp.where(some, misfit + stirling(log_y, y), jnp.exp(jnp.where(some, 0, log_rate)))
 
 
 def _log_zero_poisson(log_rate: Array) -> Array:
@@ -312,7 +312,7 @@ def _negative_binomial(y: Array, log_mean: Array, log_shape: Array) -> Array:
     close = (jnp.abs(ratio) < 0.5) & (log_mean < ENORMOUS) & (total > 0)
     excess = jnp.where(close, jnp.log1p(jnp.where(close, ratio, 0)), excess)
     misfit = total * excess - y * (log_mean - log_y)
-    remainder = stirling(shape, log_shape) + stirling(y, log_y) - stirling(total, log_total)
+    remainder = stirling(log_shape) + stirling(log_y, y) - stirling(log_total, total)
     return misfit + remainder + log_total - log_shape
 
 

@@ -81,7 +81,7 @@ def energy_score(
     Args:
         ensemble: Members `[..., M, D]`, samples of the forecast.
         targets: Targets `[..., D]`.
-        beta: Power β of the distances, strictly between 0 and 2.
+        beta: Power β of the distances, in (0, 2]; at 2 only the mean of the ensemble counts.
         fair: Whether pairs of a member with itself are left out, which makes the score that of the distribution behind
             the members, whatever their number; else it is that of the members' empirical distribution.
         where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
