@@ -99,7 +99,7 @@ def laplace_nll_loss(
         2.6931
 
     Source:
-        Laplace, "Mémoire sur la probabilité des causes par les évènemens", 1774.
+        Kotz, Kozubowski, Podgórski, "The Laplace Distribution and Generalizations", 2001.
     """
 
     def nll(y: Array, location: Array, log_scale: Array) -> Array:

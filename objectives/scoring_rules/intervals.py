@@ -170,8 +170,8 @@ def _levels(function: str, name: str, values: ArrayLike | Sequence[Scalar], size
     array = real(function, name, values)
     if array.shape != (size,):
         raise ValueError(f"{function}: {name} must have one entry for each prediction, [{size}], got {describe(array)}")
-    if not isinstance(array, jax.core.Tracer):
-        numbers = np.asarray(array, np.float64)
+    if not any(isinstance(value, jax.core.Tracer) for value in jax.tree.leaves(values)):
+        numbers = np.asarray(values, np.float64)
         if not ((numbers > 0) & (numbers < 1)).all():
             raise ValueError(f"{function}: {name} must lie in (0, 1), got {numbers.tolist()}")
     return array.astype(dtype)

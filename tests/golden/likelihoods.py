@@ -205,6 +205,7 @@ def ordinal() -> None:
 
 if __name__ == "__main__":
     torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)  # pycox makes ones of the default dtype
     likelihoods()
     scores()
     survival()

