@@ -44,13 +44,12 @@ def phi_2(x: Array) -> Array:
     return jnp.where(small, series, (jnp.expm1(far) - far) / far / far)
 
 
-def generalized_kl(log_a: Array, log_b: Array) -> Array:
-    """`a (log a - log b) + b - a`, from logarithms: 0 at a = b and accurate beside it."""
-    gap = log_b - log_a
+def generalized_kl(log_a: Array, gap: Array) -> Array:
+    """`b - a - a log(b / a)` from log a and the gap log b - log a: 0 at a = b and accurate beside it."""
     small = jnp.abs(gap) < 0.5
-    near = jnp.where(small, gap, 0)
-    far, larger = jnp.where(small, 1, gap), jnp.where(small, 0, jnp.maximum(log_a, log_b))
+    near, far = jnp.where(small, gap, 0), jnp.where(small, 1, gap)
     step = jnp.exp(-jnp.abs(far))
+    larger = jnp.where(small, 0, log_a + jnp.maximum(far, 0))
     apart = jnp.exp(larger) * jnp.where(far > 0, 1 - step * (1 + far), step - 1 - far)
     return jnp.where(small, scaled(near * near * phi_2(near), jnp.where(small, -log_a, 0)), apart)
 

@@ -292,7 +292,7 @@ def hurdle_negative_binomial_nll_loss(
 def _poisson(y: Array, log_rate: Array) -> Array:
     some = y > 0
     log_y = jnp.log(jnp.where(some, y, 1))
-    misfit = generalized_kl(log_y, jnp.where(some, log_rate, 0))
+    misfit = generalized_kl(log_y, jnp.where(some, log_rate, 0) - log_y)
     return jnp.where(some, misfit + stirling(log_y, y), jnp.exp(jnp.where(some, 0, log_rate)))
 
 
@@ -307,11 +307,12 @@ def _negative_binomial(y: Array, log_mean: Array, log_shape: Array) -> Array:
     log_y = jnp.log(jnp.where(some, y, 1))
     total = y + shape
     log_total = jnp.where(some, jnp.log(jnp.where(some, total, 1)), log_shape)
-    excess = jnp.logaddexp(log_shape, log_mean) - log_total  # log((r + μ) / (r + y)), for near r + μ and r + y:
-    ratio = (jnp.exp(jnp.minimum(log_mean, ENORMOUS)) - y) / jnp.where(total > 0, total, 1)
-    close = (jnp.abs(ratio) < 0.5) & (log_mean < ENORMOUS) & (total > 0)
-    excess = jnp.where(close, jnp.log1p(jnp.where(close, ratio, 0)), excess)
-    misfit = total * excess - y * (log_mean - log_y)
+    gap = log_mean - log_y
+    capped = jnp.exp(jnp.minimum(log_mean, ENORMOUS))
+    ratio = jnp.where(some, y * jnp.expm1(jnp.minimum(gap, ENORMOUS)), capped) / jnp.where(total > 0, total, 1)
+    close = (jnp.abs(ratio) < 0.5) & (total > 0)  # r + μ and r + y: from the gap, whose rounding then cancels
+    excess = jnp.where(close, jnp.log1p(jnp.where(close, ratio, 0)), jnp.logaddexp(log_shape, log_mean) - log_total)
+    misfit = total * excess - y * gap
     remainder = stirling(log_shape) + stirling(log_y, y) - stirling(log_total, total)
     return misfit + remainder + log_total - log_shape
 

@@ -207,7 +207,7 @@ def gaussian_mixture_nll_loss(
 def dirichlet_nll(log_y: Array, log_alpha: Array) -> Array:
     """The density in terms of logarithms `[..., C]`; the beta distribution is that of two parts."""
     log_total = logsumexp(log_alpha, axis=-1)
-    misfit = generalized_kl(log_alpha, log_total[..., None] + log_y)
+    misfit = generalized_kl(log_alpha, log_y - (log_alpha - log_total[..., None]))
     remainder = stirling(log_alpha) - log_alpha
     whole = stirling(log_total) - log_total
     return jnp.sum(misfit + remainder + log_y, axis=-1) - whole

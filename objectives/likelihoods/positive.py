@@ -49,7 +49,7 @@ def gamma_nll_loss(
 
     def nll(y: Array, log_mean: Array, log_concentration: Array) -> Array:
         log_y = jnp.log(y)
-        misfit = generalized_kl(log_concentration, log_concentration + log_y - log_mean)
+        misfit = generalized_kl(log_concentration, log_y - log_mean)
         remainder = stirling(log_concentration) - log_concentration
         return misfit + remainder + log_y
 

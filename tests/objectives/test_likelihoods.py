@@ -89,16 +89,16 @@ def test_equals_the_public_implementation(case, ours):
     golden = parts(case)
     loss, gradients = ours[case]
     assert loss.dtype == np.float64
-    wanted = golden["loss"]
+    loss, wanted = np.asarray(loss), golden["loss"]
     if case.startswith("cox"):  # statsmodels has the sum over the batch
         loss = loss.sum()
     if case == "corn_mean":  # coral-pytorch divides by the number of its terms
         terms = (golden["labels"][:, None] >= np.arange(4)).sum()
         loss, gradients = loss.sum() / terms, {n: g / terms for n, g in gradients.items()}
-    # scoringrules has 1/√π and other constants to eleven digits; the rest agrees to float64's.
-    np.testing.assert_allclose(loss, wanted, rtol=1e-9, atol=1e-11)
+    rtol = 2e-6 if case == "von_mises" else 1e-9  # torch takes a polynomial of eight digits for the Bessel function
+    np.testing.assert_allclose(loss, wanted, rtol=rtol, atol=1e-11)
     for name, gradient in gradients.items():
-        np.testing.assert_allclose(gradient, golden[f"grad_{name}"], rtol=1e-9, atol=1e-11, err_msg=name)
+        np.testing.assert_allclose(gradient, golden[f"grad_{name}"], rtol=rtol, atol=1e-11, err_msg=name)
 
 
 def test_every_golden_case_is_used():

@@ -33,10 +33,10 @@ def test_crps_is_the_integral_over_thresholds(name):
 def test_crps_is_proper(name):
     """The expected score has no gradient at the truth, and is larger at random parameters."""
     more = {"df": 4.0} if name == "crps_student_t" else {}
-    probabilities = (np.arange(20000) + 0.5) / 20000
+    probabilities = (np.arange(4000) + 0.5) / 4000
     y = 0.3 + 1.7 * FAMILIES[name].ppf(probabilities)
     rng = np.random.default_rng(0)
-    guesses = np.concatenate([[[0.3, np.log(1.7)]], [0.3, np.log(1.7)] + 0.7 * rng.normal(size=(30, 2))])
+    guesses = np.concatenate([[[0.3, np.log(1.7)]], [0.3, np.log(1.7)] + 0.7 * rng.normal(size=(15, 2))])
 
     def expected(parameters):
         m, s = (jnp.full(y.shape, p) for p in parameters)
@@ -45,7 +45,7 @@ def test_crps_is_proper(name):
     with jax.enable_x64(True):
         scores, slopes = jax.jit(lambda g: jax.lax.map(jax.value_and_grad(expected), g))(jnp.asarray(guesses))
     assert (scores[1:] > scores[0]).all()
-    np.testing.assert_allclose(slopes[0], 0, atol=1e-4)  # the midpoint rule's error in heavy tails
+    np.testing.assert_allclose(slopes[0], 0, atol=3e-4)  # the midpoint rule's error in heavy tails
 
 
 @pytest.mark.parametrize("name", ["brier_loss", "ranked_probability_score", "softmax_cross_entropy"])
