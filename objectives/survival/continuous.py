@@ -176,25 +176,32 @@ def _partial_likelihood(
     new_time = start | jnp.concatenate([first, time[1:] != time[:-1]])
     place = jnp.arange(size)
     last = lax.cummin(jnp.where(jnp.concatenate([new_time[1:], first]), place, size), reverse=True)
-    log_risk = _cumulative_log_sum(eta, start)[last]  # of all as late or later, ties included
-    terms = log_risk
+    peak, total = (x[last] for x in _running_sum(eta, start))  # of all as late or later, ties included
+    terms = jnp.log(total)
     if efron:
         tie = jnp.cumsum(new_time) - 1
         before = jnp.cumsum(event) - event  # events earlier in the order
         rank = before - before[lax.cummax(jnp.where(new_time, place, 0))]
         count = jnp.maximum(segment_sum(event.astype(eta.dtype), tie, size, indices_are_sorted=True), 1)
-        weights = jnp.where(event, jnp.exp(eta - log_risk), 0)
-        share = rank / count[tie] * segment_sum(weights, tie, size, indices_are_sorted=True)[tie]
-        each = jnp.where(event, log_risk + jnp.log1p(-jnp.where(event, share, 0)), 0)
+        weights = jnp.where(event, jnp.exp(eta - peak), 0)
+        share = rank / count[tie] * segment_sum(weights, tie, size, indices_are_sorted=True)[tie] / total
+        each = jnp.where(event, terms + jnp.log1p(-jnp.where(event, share, 0)), 0)
         terms = (segment_sum(each, tie, size, indices_are_sorted=True) / count)[tie]
-    losses = jnp.where(event, terms - eta, 0)
+    losses = jnp.where(event, terms + (peak - eta), 0)
     return jnp.zeros_like(losses).at[order].set(losses, unique_indices=True)
 
 
-def _cumulative_log_sum(x: Array, start: Array) -> Array:
-    """Log of the running sum of exp(x), begun anew at every start."""
+def _running_sum(x: Array, start: Array) -> tuple[Array, Array]:
+    """The running maximum m, taken as a constant, and sum of exp(x - m), begun anew at every start.
 
-    def join(left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
-        return jnp.where(right[1], right[0], jnp.logaddexp(left[0], right[0])), left[1] | right[1]
+    Two numbers where their log sum would be one: its digits would be gone where x is large.
+    """
 
-    return lax.associative_scan(join, (x, start))[0]
+    def join(left: tuple[Array, Array, Array], right: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        peak = jnp.where(right[2], right[0], jnp.maximum(left[0], right[0]))
+        earlier = jnp.where(right[2], 0, left[1] * jnp.exp(jnp.where(right[2], 0, left[0] - peak)))
+        return peak, earlier + right[1] * jnp.exp(right[0] - peak), left[2] | right[2]
+
+    constant = lax.stop_gradient(x)
+    peak, total, _ = lax.associative_scan(join, (constant, jnp.exp(x - constant), start))
+    return peak, total

@@ -63,7 +63,7 @@ def per_entry(
         differentiable=tuple(parameters),
         masked=(*parameters, *others),
         degenerate={
-            name: {n: np.full(4, x) if np.ndim(x) == 0 else np.asarray(x) for n, x in changes.items()}
+            name: {n: np.full(4, x) if np.ndim(x) == 0 else np.asarray(x, np.float64) for n, x in changes.items()}
             for name, changes in edges.items()
         },
         **more,
