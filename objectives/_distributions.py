@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.scipy.special import gammaln
 
 from objectives._typing import Array
@@ -98,17 +99,20 @@ def log_softplus(x: Array) -> Array:
 
 
 def log_ndtr(x: Array) -> Array:
-    """Log of the standard normal distribution function; far in the tail with Laplace's continued fraction.
+    """Log of the standard normal distribution function; far below 0 from Laplace's continued fraction.
 
-    There the library's derivative is the exponential of a difference of large numbers.
+    There the derivative of JAX's own is the exponential of a difference of large numbers.
     """
     tail = x < -5
     t = jnp.where(tail, -x, 5)
     mills = t
-    for k in range(16, 0, -1):
+    for k in range(8, 0, -1):
         mills = t + k / mills
     below = -0.5 * t * t - 0.5 * LOG_2_PI - jnp.log(mills)
-    return jnp.where(tail, below, jax.scipy.special.log_ndtr(jnp.where(tail, 0, x)))
+    near = jnp.where(tail, 0, x)
+    above = near > 0
+    outside = 0.5 * lax.erfc(jnp.where(above, near, -near) / math.sqrt(2))
+    return jnp.where(tail, below, jnp.where(above, jnp.log1p(-outside), jnp.log(jnp.where(above, 1, outside))))
 
 
 class LocationScale(NamedTuple):

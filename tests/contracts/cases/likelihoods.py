@@ -228,7 +228,7 @@ LIKELIHOODS = [
         {"mean": trailing(DIM), "log_cholesky": trailing(DIM, DIM)},
         {"targets": trailing(DIM)},
         {
-            "far away": {"mean": np.full((4, DIM), OUTLYING)},
+            "far away": {"mean": np.full((4, DIM), 10.0)},
             "wide": {"log_cholesky": np.broadcast_to(FAR * np.eye(DIM), (4, DIM, DIM))},
         },
         faults=(
