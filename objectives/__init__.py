@@ -23,11 +23,8 @@ Rooms, one topic a file:
 - `recurrent`: penalties on how gradients travel through a recurrent network
 - `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `matrix_sensing`: low-rank matrices from linear measurements
-- `diagnostics`: what is measured and not minimised: macro-AUC, softmax collapse
 - `diagnostics`: what is measured and not minimised
 - `reductions`: means and sums with masks and weights, safe on nothing
-- `diagnostics`: what one measures and does not minimise
-- `diagnostics`: what you measure and do not minimise
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
 one value per example, nothing reduced; a batch-coupled one says what it returns and takes `axis_name` for use under

@@ -33,10 +33,10 @@ from objectives._inputs import (
     hyperparameter,
     is_class,
 )
+from objectives._log_domain import log_sum_exp_others
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import log_share, scaled_log
-from objectives.margin import _log_sum_exp_others
 
 
 def adjusted_softmax_loss(
@@ -427,6 +427,6 @@ def _adjusted(
             scores = scores - jnp.where(is_class(targets.values, classes), margin, 0)
         return finish(expected_penalty(scores, targets, jnp.negative, weights), kept, targets.valid)
     possible = (targets.values != 0) | ~jnp.isneginf(scores)  # 0 times inf is 0 here
-    losses = jax.nn.softplus(margin + jnp.where(possible, _log_sum_exp_others(scores) - scores, 0))
+    losses = jax.nn.softplus(margin + jnp.where(possible, log_sum_exp_others(scores) - scores, 0))
     mass = targets.values if weights is None else targets.values * weights
     return finish(jnp.sum(mass * losses, axis=-1), kept)

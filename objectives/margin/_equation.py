@@ -22,7 +22,7 @@ from objectives._inputs import (
     mask,
     pick,
 )
-from objectives._log_domain import log_sum_exp
+from objectives._log_domain import log_sum_exp, log_sum_exp_others
 from objectives._typing import Array, ArrayLike, Scalar
 
 
@@ -117,7 +117,7 @@ def margin_softmax(
         negatives = jnp.where(is_class(values, scores.shape[-1]), -jnp.inf, negatives)
         rest, target = log_sum_exp(negatives)[..., None], problem.target[..., None]
     else:
-        rest, target = _log_sum_exp_others(problem.scale * scores), scores
+        rest, target = log_sum_exp_others(problem.scale * scores), scores
         target = jnp.where((values == 0) & jnp.isneginf(scores), 0, target)  # 0 times inf is 0 here
     if extra is not None:
         rest = jnp.logaddexp(rest, extra)
@@ -187,16 +187,3 @@ def total(values: Array, axis_name: str | tuple[str, ...] | None) -> Array:
     """The sum over the batch, and over the devices that share it."""
     summed = jnp.sum(values)
     return summed if axis_name is None else lax.psum(summed, axis_name)
-
-
-def _log_sum_exp_others(values: Array) -> Array:
-    """For every class, log Σ exp over all the other classes.
-
-    Taking one class out of the total by log1p(-p) is stable while its share p is at most one half, which only the
-    largest can exceed; for that one the others are summed afresh.
-    """
-    largest = is_class(jnp.argmax(values, axis=-1), values.shape[-1])
-    total = log_sum_exp(values)[..., None]
-    share = jnp.where(largest, 0, jnp.exp(values - total))
-    without_largest = log_sum_exp(jnp.where(largest, -jnp.inf, values))[..., None]
-    return jnp.where(largest, without_largest, total + jnp.log1p(-share))
