@@ -80,17 +80,19 @@ def dual_focal_loss(
     gamma = hyperparameter("dual_focal_loss", "gamma", gamma, compute_dtype(logits), 0)
     classes = log_softmax(logits)
 
-    def loss(log_p: Array, others: Array) -> Array:
-        below = jnp.where(others < log_p[..., None], others, -jnp.inf)
-        runner_up = jnp.max(below, axis=-1, initial=-jnp.inf)
-        some = ~jnp.isneginf(runner_up)
-        beaten = jnp.where(some, jnp.exp(jnp.where(some, runner_up, 0)), 0)
+    def runner_up(scores: Array) -> Array:
+        """The largest probability below that of the class with this score: compared before anything is rounded."""
+        others, log_p = (x if targets.are_ids else x[..., None, :] for x in (classes.scores, classes.log_p))
+        return jnp.max(jnp.exp(jnp.where(others < scores[..., None], log_p, -jnp.inf)), axis=-1)
+
+    def loss(log_p: Array, beaten: Array) -> Array:
         return -power(-jnp.expm1(log_p) + beaten, gamma) * log_p
 
     if targets.are_ids:
-        losses = classes.expected(targets, lambda log_p: loss(log_p, classes.log_p))
+        beaten = runner_up(pick(classes.scores, targets.values))
+        losses = classes.expected(targets, lambda log_p: loss(log_p, beaten))
     else:
-        losses = classes.expected_values(targets, loss(classes.log_p, classes.log_p[..., None, :]))
+        losses = classes.expected_values(targets, loss(classes.log_p, runner_up(classes.scores)))
     return finish(losses, kept, targets.valid)
 
 
@@ -410,7 +412,8 @@ def soft_binned_calibration_error(
     axes = tuple(range(gap.ndim))
     mass = over_devices(jnp.sum(membership, axis=axes), axis_name)
     gaps = over_devices(jnp.sum(membership * gap[..., None], axis=axes), axis_name)
-    squares = jnp.sum(jnp.where(mass > 0, gaps**2 / jnp.where(mass > 0, mass, 1), 0))
+    some = mass > jnp.finfo(mass.dtype).tiny ** 0.5  # less would overflow in the gradient
+    squares = jnp.sum(jnp.where(some, gaps**2 / jnp.where(some, mass, 1), 0))
     count = _count(kept, gap, axis_name)
     return square_root(squares / jnp.maximum(count, 1)) + 0 * jnp.sum(gaps)
 

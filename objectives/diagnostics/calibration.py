@@ -179,7 +179,8 @@ def expected_calibration_error(
     predicted = jnp.argmax(classes.scores, axis=-1)
     confidence = jnp.exp(pick(classes.log_p, predicted))
     if targets.are_ids:
-        right = finish((predicted == targets.values).astype(confidence.dtype), kept, targets.valid)
+        hit = (predicted == targets.values).astype(confidence.dtype)
+        right = clean(jnp.where(targets.valid, hit, jnp.nan), kept)
     else:
         right = clean(pick(targets.values, predicted), kept)
     mass, confident, hits = _bins(name, confidence, right, kept, num_bins, binning, axis_name)

@@ -71,8 +71,16 @@ def draw_losses(generator: Generator, batch: Shape) -> Mapping[str, Any]:
     return {"losses": generator.gamma(1.0, size=batch)}
 
 
-def draw_losses_and_annotated(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {**draw_losses(generator, batch), "annotated": generator.random(batch) < 0.3}
+def draw_paced(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {**draw_losses(generator, batch), "threshold": np.asarray(0.9)}
+
+
+def draw_paced_and_annotated(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {**draw_paced(generator, batch), "annotated": generator.random(batch) < 0.3}
+
+
+def draw_mixture(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    return {**draw_paced(generator, batch), "lower": np.asarray(0.3)}
 
 
 LOSS_EDGES = {
@@ -88,7 +96,7 @@ PACED: dict[str, Any] = {
 }
 PACES: dict[str, dict[str, Any]] = {
     "hard": {
-        "arguments": draw_losses_and_annotated,
+        "arguments": draw_paced_and_annotated,
         "masked": ("losses", "annotated"),
         "hyperparameters": {"threshold": (0.5, 1.5)},
         "refused": {"threshold": (0.0, -1.0)},
@@ -104,13 +112,13 @@ PACES: dict[str, dict[str, Any]] = {
         ),
     },
     "log": {
-        "arguments": draw_losses,
+        "arguments": draw_paced,
         "hyperparameters": {"threshold": (0.5, 0.9)},
         "refused": {"threshold": (0.0, 1.5)},
         "elsewhere": ("lower", "annotated"),
     },
     "mixture": {
-        "arguments": draw_losses,
+        "arguments": draw_mixture,
         "hyperparameters": {"threshold": (1.0, 2.0), "lower": (0.1, 0.5)},
         "refused": {"threshold": (0.0, -1.0), "lower": (0.0, -1.0)},
         "elsewhere": ("annotated",),
@@ -436,7 +444,10 @@ CASES = [
     Objective(
         name="annotator_similarity_weights",
         function=objectives.annotator_similarity_weights,
-        arguments=lambda generator, batch: {"embeddings": generator.normal(size=(*batch, 2))},
+        arguments=lambda generator, batch: {
+            "embeddings": generator.normal(size=(*batch, 2)),
+            "gamma": np.asarray(1.0),
+        },
         differentiable=("embeddings",),
         batches=((3,),),
         smooth=0,
@@ -480,6 +491,7 @@ CASES = [
         function=objectives.early_learning_targets,
         shape=lambda batch: (*batch, CLASSES),
         smooth=0,
+        removable=False,  # returns a row for every example
         hyperparameters={"momentum": (0.0, 0.7)},
         refused={"momentum": (-0.1, 1.1)},
         **TARGETS,
@@ -538,12 +550,13 @@ CASES = [
             name=f"{function.__name__}[{binning}]",
             function=function,
             options={"num_bins": 4, "binning": binning, "norm": norm},
-            **{**MEASURED, "shape": shape, "faults": BIN_FAULTS},
+            **{**MEASURED, "shape": shape, "faults": BIN_FAULTS, "ids": ids},
         )
-        for function, binning, norm, shape in (
-            (objectives.expected_calibration_error, "uniform", "max", scalar),
-            (objectives.expected_calibration_error, "equal_mass", "l2", scalar),
-            (objectives.classwise_calibration_error, "equal_mass", "l1", lambda batch: (CLASSES,)),
+        for function, binning, norm, shape, ids in (
+            (objectives.expected_calibration_error, "uniform", "max", scalar, "labels"),
+            (objectives.expected_calibration_error, "equal_mass", "l2", scalar, "labels"),
+            # An id out of range spoils all classes, not a first entry of the result.
+            (objectives.classwise_calibration_error, "equal_mass", "l1", lambda batch: (CLASSES,), None),
         )
     ),
     Objective(
