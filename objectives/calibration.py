@@ -50,8 +50,8 @@ def dual_focal_loss(
     -\sum_y q_y (1 - p_y + p_j)^\gamma \log p_y, \qquad p_j = \max \{ p_k : p_k < p_y \} \text{, else } 0
     $$
 
-    The focal loss is underconfident, cross-entropy overconfident; this lies between. The gradient passes through p_j;
-    a class as likely as the label's is not below it.
+    The authors find focal loss underconfident, cross-entropy overconfident, and this between them. The gradient passes
+    through p_j; a class as likely as the label's is not below it.
 
     Args:
         logits: Unnormalised log probabilities `[..., C]`.

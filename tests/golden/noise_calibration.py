@@ -3,12 +3,12 @@
     python tests/golden/noise_calibration.py path/to/clones
 
 where torch, torchmetrics, netcal, uncertainty-calibration, scikit-learn and crowd-kit are installed. `path/to/clones`
-holds `name.py` for the modules of the authors' repositories that are no packages, each cut to the classes that are used
-here: `apl` (github.com/HanxunH/Active-Passive-Losses, loss.py), `dual_focal` (github.com/Linwei94/DualFocalLoss), `acls`
-and `mbls` (github.com/cvlab-yonsei/ACLS), `mmce` and `flsd` (github.com/torrvision/focal_calibration), `ldr`
-(github.com/Optimization-AI/ICML2023_LDR), `bi_tempered` (github.com/google/bi-tempered-loss, jax/loss.py). What is a few
-lines in its repository is written out below, with the repository's name. Writes noise_calibration.npz beside this file:
-arrays named `case/part`, gradients `case/grad_*`, and the peers under `peers`.
+holds the authors' modules that are no packages, with `.float()` made `.double()` and decorators taken away: `apl.py`
+(loss.py of github.com/HanxunH/Active-Passive-Losses), `dual_focal.py` (github.com/Linwei94/DualFocalLoss), `acls.py`
+and `mbls.py` (github.com/cvlab-yonsei/ACLS), `mmce.py` and `flsd.py` (github.com/torrvision/focal_calibration),
+`ldr.py` (github.com/Optimization-AI/ICML2023_LDR), `bi_tempered.py` (jax/loss.py of google/bi-tempered-loss there).
+What is a few lines in its repository is written out below, with the repository's name. Writes noise_calibration.npz
+beside this file: arrays named `case/part`, gradients `case/grad_*`, and the peers under `peers`.
 """
 
 import importlib.util
