@@ -248,7 +248,7 @@ def acls_loss(
     ) -> Array:
         gap = lax.stop_gradient(top)[..., None] - scores  # 0 for the largest itself
         others = mean(jax.nn.relu(gap - margin) ** 2, 1)
-        return positive_weight * jax.nn.relu(top - margin) ** 2 + negative_weight * others
+        return jax.nn.relu(top - margin) ** 2 * positive_weight + others * negative_weight
 
     weights = {"positive_weight": positive_weight, "negative_weight": negative_weight}
     return _penalised("acls_loss", logits, labels, where, alpha, penalty, margin=margin, **weights)

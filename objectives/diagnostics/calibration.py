@@ -178,7 +178,7 @@ def expected_calibration_error(
     classes = log_softmax(lax.stop_gradient(logits))
     predicted = jnp.argmax(classes.scores, axis=-1)
     confidence = jnp.exp(pick(classes.log_p, predicted))
-    if targets.are_ids:
+    if targets.valid is not None:
         hit = (predicted == targets.values).astype(confidence.dtype)
         right = clean(jnp.where(targets.valid, hit, jnp.nan), kept)
     else:
@@ -234,7 +234,7 @@ def classwise_calibration_error(
     logits, targets, kept = read(name, logits, labels, where)
     _check_word(name, "norm", norm, get_args(Norm))
     probabilities = log_softmax(lax.stop_gradient(logits)).probabilities()
-    if targets.are_ids:
+    if targets.valid is not None:
         invalid = jnp.where(targets.valid, 0, jnp.nan).astype(probabilities.dtype)
         labelled = is_class(targets.values, logits.shape[-1]) + clean(invalid, kept)[..., None]
     else:

@@ -190,7 +190,7 @@ def early_learning_targets(
     momentum = hyperparameter(name, "momentum", momentum, old.dtype, 0, 1)
     clipped = _clipped(classes)
     total = jnp.sum(clipped, axis=-1, keepdims=True)
-    new = momentum * old + (1 - momentum) * clipped / jnp.where(total == 0, 1, total)
+    new = old * momentum + clipped / jnp.where(total == 0, 1, total) * (1 - momentum)
     return clean(lax.stop_gradient(new), kept)
 
 

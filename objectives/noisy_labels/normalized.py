@@ -266,7 +266,7 @@ def symmetric_cross_entropy_loss(
     alpha, beta = (hyperparameter(name, n, w, dtype, 0) for n, w in (("alpha", alpha), ("beta", beta)))
     log_zero = hyperparameter(name, "log_zero", log_zero, dtype, high=0)
     reverse = classes.expected(targets, _reverse(log_zero))
-    return finish(alpha * classes.expected(targets, jnp.negative) + beta * reverse, kept, targets.valid)
+    return finish(classes.expected(targets, jnp.negative) * alpha + reverse * beta, kept, targets.valid)
 
 
 def active_passive_loss(
@@ -333,7 +333,7 @@ def active_passive_loss(
         lowered = _normalized_mae(classes, targets)
     else:
         lowered = classes.expected(targets, _reverse(log_zero if passive == "rce" else -2.0))
-    return finish(alpha * raised + beta * lowered, kept, targets.valid)
+    return finish(raised * alpha + lowered * beta, kept, targets.valid)
 
 
 def soft_bootstrapping_loss(
@@ -377,7 +377,7 @@ def soft_bootstrapping_loss(
     beta = hyperparameter("soft_bootstrapping_loss", "beta", beta, compute_dtype(logits), 0, 1)
     classes = log_softmax(logits)
     entropy = classes.total(lambda log_p: -jnp.exp(log_p) * log_p)
-    losses = beta * classes.expected(targets, jnp.negative) + (1 - beta) * entropy
+    losses = classes.expected(targets, jnp.negative) * beta + entropy * (1 - beta)
     return finish(losses, kept, targets.valid)
 
 
@@ -421,7 +421,7 @@ def hard_bootstrapping_loss(
     classes = log_softmax(logits)
     predicted = Labels(jnp.argmax(classes.scores, axis=-1), jnp.ones((), bool))
     ours, theirs = (classes.expected(each, jnp.negative) for each in (predicted, targets))
-    return finish(beta * theirs + (1 - beta) * ours, kept, targets.valid)
+    return finish(theirs * beta + ours * (1 - beta), kept, targets.valid)
 
 
 def _share(classes: Classes, labels: Labels, penalty: Penalty) -> Array:
@@ -445,4 +445,4 @@ def _focal(gamma: Scalar) -> Penalty:
 
 def _reverse(log_zero: Scalar) -> Penalty:
     """-A (1 - p): the mean absolute error is the reverse cross-entropy with A = -2."""
-    return lambda log_p: log_zero * jnp.expm1(log_p)
+    return lambda log_p: jnp.expm1(log_p) * log_zero
