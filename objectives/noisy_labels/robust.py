@@ -32,40 +32,38 @@ def ldr_kl_loss(
 ) -> Float[Array, "*batch"]:
     r"""Label-distributionally robust loss (LDR-KL): the worst distribution of classes, regularised towards uniform.
 
-        $$
-        \max_{p \in \Delta} \sum_k p_k (f_k - f_y + c_k) - \lambda\, \mathrm{KL}(p \,\Vert\, 1/C)
-        = \lambda \log \frac{1}{C} \sum_k \exp \frac{f_k - f_y + c_k}{\lambda}, \qquad c_y = 0,\ c_{k \ne y} = m
-        $$
+    $$
+    \max_{p \in \Delta} \sum_k p_k (f_k - f_y + c_k) - \lambda\, \mathrm{KL}(p \,\Vert\, 1/C)
+    = \lambda \log \frac{1}{C} \sum_k \exp \frac{f_k - f_y + c_k}{\lambda}, \qquad c_y = 0,\ c_{k \ne y} = m
+    $$
 
-        Without margin and at λ = 1 it is cross-entropy less log C; as λ falls to 0 it becomes the multi-class hinge loss of
-        Crammer and Singer, which is calibrated to the most likely class; as λ grows, the mean of the margins, which is
-        robust to symmetric noise. Classes with a logit of -inf do not count.
+    Without margin and at λ = 1 it is cross-entropy less log C; as λ falls to 0 it becomes the multi-class hinge loss of
+    Crammer and Singer, which is calibrated to the most likely class; as λ grows, the mean of the margins, which is
+    robust to symmetric noise. Classes with a logit of -inf do not count.
 
-        Args:
-            logits: Class scores f `[..., C]`.
-            labels: Class ids `[...]`, or weights of the classes `[..., C]`, which mean the expected loss of a label (in
-                time of C² for every example).
-            temperature: The weight λ of the divergence, positive.
-            margin: The margin m, at least 0.
-            where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
+    Args:
+        logits: Class scores f `[..., C]`.
+        labels: Class ids `[...]`, or weights of the classes `[..., C]`, which mean the expected loss of a label (in
+            time of C² for every example).
+        temperature: The weight λ of the divergence, positive.
+        margin: The margin m, at least 0.
+        where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
-        Returns:
-            Losses `[...]`, float32 (float64 for float64 logits); NaN where a class id is out of range.
+    Returns:
+        Losses `[...]`, float32 (float64 for float64 logits); NaN where a class id is out of range.
 
-        Raises:
-            TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
-            ValueError: If shapes do not match or a hyperparameter is out of range.
+    Raises:
+        TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
+        ValueError: If shapes do not match or a hyperparameter is out of range.
 
-        Examples:
-            >>> from collections.abc import Callable
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> print(f"{ldr_kl_loss(jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0]))[0]:.4f}")
+        -0.5472
 
-    import jax.numpy as jnp
-            >>> print(f"{ldr_kl_loss(jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0]))[0]:.4f}")
-            -0.5472
-
-        Source:
-            Zhu, Ying, Yang, "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness
-            and Adaptivity", 2023.
+    Source:
+        Zhu, Ying, Yang, "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness
+        and Adaptivity", 2023.
     """
     logits, targets, kept = read("ldr_kl_loss", logits, labels, where)
     dtype = compute_dtype(logits)
@@ -86,43 +84,41 @@ def aldr_kl_loss(
 ) -> Float[Array, "*batch"]:
     r"""Adaptive LDR-KL loss (ALDR): every example with its own temperature, penalised for leaving the common one.
 
-        $$
-        \lambda_i \log \frac{1}{C} \sum_k \exp \frac{f_k - f_y + c_k}{\lambda_i}
-        - \frac{\alpha \log C}{2 \lambda_0} (\lambda_i - \lambda_0)^2
-        $$
+    $$
+    \lambda_i \log \frac{1}{C} \sum_k \exp \frac{f_k - f_y + c_k}{\lambda_i}
+    - \frac{\alpha \log C}{2 \lambda_0} (\lambda_i - \lambda_0)^2
+    $$
 
-        Examples of which the model is sure, noisy ones among them, get a lower temperature. `example_memory` shows it in a
-        train step. The authors' code divides the logits by their mean absolute value first; do so where their scale is not
-        held otherwise.
+    Examples of which the model is sure, noisy ones among them, get a lower temperature. `example_memory` shows it in a
+    train step. The authors' code divides the logits by their mean absolute value first; do so where their scale is not
+    held otherwise.
 
-        Args:
-            logits: Class scores f `[..., C]`.
-            labels: Class ids `[...]`, or weights of the classes `[..., C]`, which mean the expected loss of a label.
-            temperatures: λ of these examples `[...]`, from `aldr_temperatures`, taken without their gradient.
-            base_temperature: The common temperature λ₀, positive.
-            alpha: Weight of the penalty, above 1, which keeps the temperatures positive.
-            margin: Margin of the other classes, at least 0.
-            where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
+    Args:
+        logits: Class scores f `[..., C]`.
+        labels: Class ids `[...]`, or weights of the classes `[..., C]`, which mean the expected loss of a label.
+        temperatures: λ of these examples `[...]`, from `aldr_temperatures`, taken without their gradient.
+        base_temperature: The common temperature λ₀, positive.
+        alpha: Weight of the penalty, above 1, which keeps the temperatures positive.
+        margin: Margin of the other classes, at least 0.
+        where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
-        Returns:
-            Losses `[...]`, float32 (float64 for float64 inputs); NaN where a class id is out of range or a temperature not
-            positive.
+    Returns:
+        Losses `[...]`, float32 (float64 for float64 inputs); NaN where a class id is out of range or a temperature not
+        positive.
 
-        Raises:
-            TypeError: If logits or temperatures are not floating point, class ids not integers or `where` not boolean.
-            ValueError: If shapes do not match or a hyperparameter is out of range.
+    Raises:
+        TypeError: If logits or temperatures are not floating point, class ids not integers or `where` not boolean.
+        ValueError: If shapes do not match or a hyperparameter is out of range.
 
-        Examples:
-            >>> from collections.abc import Callable
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> logits, labels = jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0])
+        >>> print(f"{aldr_kl_loss(logits, labels, jnp.array([0.5]))[0]:.4f}")
+        -0.7042
 
-    import jax.numpy as jnp
-            >>> logits, labels = jnp.array([[2.0, 0.0, 0.0]]), jnp.array([0])
-            >>> print(f"{aldr_kl_loss(logits, labels, jnp.array([0.5]))[0]:.4f}")
-            -0.7042
-
-        Source:
-            Zhu, Ying, Yang, "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness
-            and Adaptivity", 2023.
+    Source:
+        Zhu, Ying, Yang, "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness
+        and Adaptivity", 2023.
     """
     name = "aldr_kl_loss"
     own = floating(name, "temperatures", temperatures)
@@ -152,36 +148,34 @@ def aldr_temperatures(
 ) -> Float[Array, "*batch"]:
     r"""The next temperatures of the adaptive LDR-KL loss: the lower, the surer the model is of the example.
 
-        $$
-        \lambda_i \leftarrow \lambda_0 - \frac{\lambda_0}{\alpha \log C}\, \mathrm{KL}(p_i \,\Vert\, 1/C), \qquad
-        p_i = \mathrm{softmax}(f / \lambda_i)
-        $$
+    $$
+    \lambda_i \leftarrow \lambda_0 - \frac{\lambda_0}{\alpha \log C}\, \mathrm{KL}(p_i \,\Vert\, 1/C), \qquad
+    p_i = \mathrm{softmax}(f / \lambda_i)
+    $$
 
-        Args:
-            logits: Class scores f `[..., C]`.
-            temperatures: λ of these examples so far `[...]`, positive; λ₀ at first.
-            base_temperature: The common temperature λ₀, positive.
-            alpha: How little they vary, above 1: the lowest is λ₀ (1 − 1/α).
-            where: Boolean mask `[...]`; a masked entry has temperature 0 and may hold anything.
+    Args:
+        logits: Class scores f `[..., C]`.
+        temperatures: λ of these examples so far `[...]`, positive; λ₀ at first.
+        base_temperature: The common temperature λ₀, positive.
+        alpha: How little they vary, above 1: the lowest is λ₀ (1 − 1/α).
+        where: Boolean mask `[...]`; a masked entry has temperature 0 and may hold anything.
 
-        Returns:
-            New temperatures `[...]`, float32 (float64 for float64 inputs), without gradient; NaN where one was not
-            positive.
+    Returns:
+        New temperatures `[...]`, float32 (float64 for float64 inputs), without gradient; NaN where one was not
+        positive.
 
-        Raises:
-            TypeError: If logits or temperatures are not floating point or `where` is not boolean.
-            ValueError: If shapes do not match or a hyperparameter is out of range.
+    Raises:
+        TypeError: If logits or temperatures are not floating point or `where` is not boolean.
+        ValueError: If shapes do not match or a hyperparameter is out of range.
 
-        Examples:
-            >>> from collections.abc import Callable
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> print(aldr_temperatures(jnp.array([[0.0, 0.0], [99.0, 0.0]]), jnp.array([1.0, 1.0])))
+        [1.  0.5]
 
-    import jax.numpy as jnp
-            >>> print(aldr_temperatures(jnp.array([[0.0, 0.0], [99.0, 0.0]]), jnp.array([1.0, 1.0])))
-            [1.  0.5]
-
-        Source:
-            Zhu, Ying, Yang, "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness
-            and Adaptivity", 2023.
+    Source:
+        Zhu, Ying, Yang, "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness
+        and Adaptivity", 2023.
     """
     name = "aldr_temperatures"
     scores, own = floating(name, "logits", logits), floating(name, "temperatures", temperatures)
@@ -206,33 +200,31 @@ def tempered_softmax(
 ) -> Float[Array, "*batch classes"]:
     r"""Softmax with a heavy tail: probabilities that fall as a power of the logits.
 
-        $$
-        p_c = \exp_t(a_c - \lambda), \quad \sum_c p_c = 1, \qquad \exp_t(x) = \left[ 1 + (1 - t)\, x \right]_+^{1 / (1 - t)}
-        $$
+    $$
+    p_c = \exp_t(a_c - \lambda), \quad \sum_c p_c = 1, \qquad \exp_t(x) = \left[ 1 + (1 - t)\, x \right]_+^{1 / (1 - t)}
+    $$
 
-        At t = 1 it is the softmax. The normaliser λ is found by Newton's method on $\log_t \sum_c p_c$, which converges
-        from below for every t, to rounding; the authors' code takes five steps of a fixed point.
+    At t = 1 it is the softmax. The normaliser λ is found by Newton's method on $\log_t \sum_c p_c$, which converges
+    from below for every t, to rounding; the authors' code takes five steps of a fixed point.
 
-        Args:
-            logits: Activations a `[..., C]`; a class with -inf has probability 0.
-            temperature: The temperature t of the tail, at least 1.
+    Args:
+        logits: Activations a `[..., C]`; a class with -inf has probability 0.
+        temperature: The temperature t of the tail, at least 1.
 
-        Returns:
-            Probabilities `[..., C]`, float32 (float64 for float64 logits).
+    Returns:
+        Probabilities `[..., C]`, float32 (float64 for float64 logits).
 
-        Raises:
-            TypeError: If the logits are not floating point.
-            ValueError: If there is no class or the temperature is out of range.
+    Raises:
+        TypeError: If the logits are not floating point.
+        ValueError: If there is no class or the temperature is out of range.
 
-        Examples:
-            >>> from collections.abc import Callable
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> print([f"{p:.4f}" for p in tempered_softmax(jnp.array([4.0, 0.0, 0.0]), temperature=1.5)])
+        ['0.7948', '0.1026', '0.1026']
 
-    import jax.numpy as jnp
-            >>> print([f"{p:.4f}" for p in tempered_softmax(jnp.array([4.0, 0.0, 0.0]), temperature=1.5)])
-            ['0.7948', '0.1026', '0.1026']
-
-        Source:
-            Amid, Warmuth, Anil, Koren, "Robust Bi-Tempered Logistic Loss Based on Bregman Divergences", 2019.
+    Source:
+        Amid, Warmuth, Anil, Koren, "Robust Bi-Tempered Logistic Loss Based on Bregman Divergences", 2019.
     """
     scores = floating("tempered_softmax", "logits", logits)
     check_classes("tempered_softmax", "logits", scores)
@@ -251,38 +243,36 @@ def bi_tempered_logistic_loss(
 ) -> Float[Array, "*batch"]:
     r"""Bi-tempered logistic loss: bounded for t1 < 1 (far outliers), heavy-tailed for t2 > 1 (labels near the border).
 
-        $$
-        \sum_c q_c (\log_{t_1} q_c - \log_{t_1} p_c) - \frac{q_c^{2 - t_1} - p_c^{2 - t_1}}{2 - t_1}, \qquad
-        \log_t x = \frac{x^{1 - t} - 1}{1 - t}
-        $$
+    $$
+    \sum_c q_c (\log_{t_1} q_c - \log_{t_1} p_c) - \frac{q_c^{2 - t_1} - p_c^{2 - t_1}}{2 - t_1}, \qquad
+    \log_t x = \frac{x^{1 - t} - 1}{1 - t}
+    $$
 
-        with the probabilities p of `tempered_softmax` at t2. At t1 = t2 = 1 it is the divergence of the labels from the
-        softmax, for hard labels cross-entropy. A Bregman divergence: 0 exactly at p = q. The loss is not linear in q.
+    with the probabilities p of `tempered_softmax` at t2. At t1 = t2 = 1 it is the divergence of the labels from the
+    softmax, for hard labels cross-entropy. A Bregman divergence: 0 exactly at p = q. The loss is not linear in q.
 
-        Args:
-            logits: Activations `[..., C]`.
-            labels: Class ids `[...]`, or probabilities q (one-hot included) `[..., C]`, which need to sum to 1.
-            t1: Temperature of the logarithm, in [0, 1]; for t1 < 1 the loss is at most 1 / (1 - t1).
-            t2: Temperature of the tail, at least 1.
-            where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
+    Args:
+        logits: Activations `[..., C]`.
+        labels: Class ids `[...]`, or probabilities q (one-hot included) `[..., C]`, which need to sum to 1.
+        t1: Temperature of the logarithm, in [0, 1]; for t1 < 1 the loss is at most 1 / (1 - t1).
+        t2: Temperature of the tail, at least 1.
+        where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
-        Returns:
-            Losses `[...]`, float32 (float64 for float64 logits); NaN where a class id is out of range.
+    Returns:
+        Losses `[...]`, float32 (float64 for float64 logits); NaN where a class id is out of range.
 
-        Raises:
-            TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
-            ValueError: If shapes do not match or a temperature is out of range.
+    Raises:
+        TypeError: If the logits are not floating point, class ids not integers or `where` not boolean.
+        ValueError: If shapes do not match or a temperature is out of range.
 
-        Examples:
-            >>> from collections.abc import Callable
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> loss = bi_tempered_logistic_loss(jnp.array([[4.0, 0.0, 0.0]]), jnp.array([0]), t1=0.5, t2=1.5)
+        >>> print(f"{loss[0]:.4f}")
+        0.0665
 
-    import jax.numpy as jnp
-            >>> loss = bi_tempered_logistic_loss(jnp.array([[4.0, 0.0, 0.0]]), jnp.array([0]), t1=0.5, t2=1.5)
-            >>> print(f"{loss[0]:.4f}")
-            0.0665
-
-        Source:
-            Amid, Warmuth, Anil, Koren, "Robust Bi-Tempered Logistic Loss Based on Bregman Divergences", 2019.
+    Source:
+        Amid, Warmuth, Anil, Koren, "Robust Bi-Tempered Logistic Loss Based on Bregman Divergences", 2019.
     """
     name = "bi_tempered_logistic_loss"
     logits, targets, kept = read(name, logits, labels, where)
