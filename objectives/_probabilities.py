@@ -1,0 +1,109 @@
+"""What losses of class probabilities share: log probabilities with classes switched off, powers, sums over devices."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from objectives._inputs import Labels, compute_dtype, is_class, pick
+from objectives._typing import Array, ArrayLike, Bool, Integer, Real, Scalar
+
+AxisName: TypeAlias = str | tuple[str, ...] | None
+ClassLabels: TypeAlias = (
+    Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"]
+)
+Penalty: TypeAlias = Callable[[Array], Array]
+
+
+class Classes(NamedTuple):
+    """The log probabilities of classes, of which those with a logit of -inf are switched off.
+
+    Attributes:
+        log_p: `[..., C]`, -inf (a constant, without gradient) where a class is switched off.
+        possible: `[..., C]`, False there.
+        scores: The logits in the compute dtype.
+        log_total: What the logits exceed their log probabilities by, `[...]`.
+    """
+
+    log_p: Array
+    possible: Array
+    scores: Array
+    log_total: Array
+
+    def expected(self, labels: Labels, penalty: Penalty) -> Array:
+        """Σ_c q_c penalty(log p_c)."""
+        if labels.are_ids:
+            picked = pick(self.scores, labels.values)
+            off = jnp.isneginf(picked)
+            return penalty(jnp.where(off, -jnp.inf, jnp.where(off, 0, picked) - self.log_total))
+        return self.expected_values(labels, penalty(self.log_p))
+
+    def expected_values(self, labels: Labels, values: Array) -> Array:
+        """Σ_c q_c values_c, where a class without label and probability counts for nothing."""
+        if labels.are_ids:
+            return jnp.sum(jnp.where(is_class(labels.values, values.shape[-1]), values, 0), axis=-1)
+        counted = self.possible | (labels.values != 0)
+        return jnp.sum(jnp.where(counted, labels.values * jnp.where(counted, values, 0), 0), axis=-1)
+
+    def total(self, penalty: Penalty) -> Array:
+        """Σ_c penalty(log p_c) over the classes that are possible."""
+        log_p = jnp.where(self.possible, self.log_p, 0)
+        return jnp.sum(jnp.where(self.possible, penalty(log_p), 0), axis=-1)
+
+    def probabilities(self) -> Array:
+        """The probabilities, 0 where a class is switched off."""
+        return jnp.exp(self.log_p)
+
+
+def log_softmax(logits: Array) -> Classes:
+    """The log probabilities of logits, in the compute dtype."""
+    scores = logits.astype(compute_dtype(logits))
+    possible = ~jnp.isneginf(scores)
+    peak = lax.stop_gradient(jnp.max(scores, axis=-1))
+    peak = jnp.where(jnp.isneginf(peak), 0, peak)
+    shifted = jnp.where(possible, scores, peak[..., None]) - peak[..., None]
+    total = jnp.sum(jnp.where(possible, jnp.exp(shifted), 0), axis=-1)
+    log_total = jnp.log(jnp.where(total == 0, 1, total))
+    log_p = jnp.where(possible, shifted - log_total[..., None], -jnp.inf)
+    return Classes(log_p, possible, scores, peak + log_total)
+
+
+def log_sum_exp(values: Array) -> Array:
+    """Over the last axis; -inf, with gradient 0, where every value is -inf."""
+    off = jnp.all(jnp.isneginf(values), axis=-1)
+    return jnp.where(off, -jnp.inf, jax.nn.logsumexp(jnp.where(off[..., None], 0, values), axis=-1))
+
+
+def power(base: Array, exponent: Scalar | Array) -> Array:
+    """base ** exponent for a base of at least 0, with gradient 0 where the base is 0."""
+    positive = base > 0
+    return jnp.where(positive, jnp.where(positive, base, 1) ** exponent, 0)
+
+
+def square_root(values: Array) -> Array:
+    """The square root, 0 with gradient 0 where a value is 0 or, by rounding, less."""
+    positive = values > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)
+
+
+def over_devices(values: Array, axis_name: AxisName) -> Array:
+    """The sum over the mapped axes, where there are any."""
+    return values if axis_name is None else lax.psum(values, axis_name)
+
+
+def gather(values: Array, axis_name: AxisName) -> Array:
+    """The values of all devices, joined along the first axis: equal on each of them."""
+    if axis_name is None:
+        return values
+    slots = jnp.zeros((lax.psum(1, axis_name), *values.shape), values.dtype)
+    return lax.psum(slots.at[lax.axis_index(axis_name)].set(values), axis_name).reshape(-1, *values.shape[1:])
+
+
+def check_bins(function: str, num_bins: int) -> None:
+    """TypeError or ValueError unless there is a bin."""
+    if isinstance(num_bins, bool) or not isinstance(num_bins, int):
+        raise TypeError(f"{function}: num_bins must be an integer, got {type(num_bins).__name__}")
+    if num_bins < 1:
+        raise ValueError(f"{function}: num_bins must be at least 1, got {num_bins}")
