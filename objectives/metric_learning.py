@@ -29,6 +29,7 @@ from jax import lax
 from objectives._batch import gather, positions, total
 from objectives._inputs import (
     check_rank,
+    check_same_shape,
     class_labels,
     clean,
     compute_dtype,
@@ -176,33 +177,32 @@ def triplet_loss(
 
 
 def n_pair_loss(
-    embeddings: Float[ArrayLike, "batch features"],
+    anchors: Float[ArrayLike, "batch features"],
+    positives: Float[ArrayLike, "batch features"],
     labels: Integer[ArrayLike, " batch"],
     *,
     where: Bool[ArrayLike, " batch"] | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> Float[Array, " batch"]:
-    r"""N-pair loss: a positive against all negatives at once, by inner products.
+    r"""N-pair loss: an anchor's positive against the positives of all other classes at once, by inner products.
 
     $$
-    \operatorname{mean}_{p \in P_i} \log \Big( 1 + \sum_{n \in N_i} e^{s_{in} - s_{ip}} \Big), \qquad
-    s_{ij} = \langle x_i, x_j \rangle
+    \log \Big( 1 + \sum_{j: y_j \ne y_i} e^{\langle a_i, p_j \rangle - \langle a_i, p_i \rangle} \Big)
     $$
 
-    With two examples of every class in the batch it is the paper's N-pair-mc loss, in which every example is an anchor
-    and the negatives are all the others. The paper also penalises the squared length of the embeddings, which is for
-    the caller to add.
+    The paper has one pair of each class in a batch, and adds the squared length of the embeddings, with a weight that
+    is for the caller to choose.
 
     Args:
-        embeddings: Embeddings x `[B, D]`, of any length, which counts.
-        labels: Integer labels `[B]`, of any value; equal ones are positives P, different ones negatives N.
-        where: Boolean mask `[B]`; a masked example is neither anchor nor compared with, and may hold anything.
+        anchors: Embeddings a `[B, D]`, of any length, which counts.
+        positives: Embeddings p `[B, D]` of another example of each anchor's class.
+        labels: Integer labels y of the pairs `[B]`, of any value.
+        where: Boolean mask of pairs `[B]`; a masked pair is neither anchor nor compared with, and may hold anything.
         axis_name: Mapped axis or axes over which the batch is split, under `shard_map`; anchors are then compared with
             the global batch.
 
     Returns:
-        Losses `[B]` in nats, one an anchor, float32 (float64 for float64 inputs); 0 for an anchor without positives or
-        without negatives.
+        Losses `[B]` in nats, one an anchor, float32 (float64 for float64 inputs); 0 for an anchor without negatives.
 
     Raises:
         TypeError: If the embeddings are not floating point, the labels not integers or `where` not boolean.
@@ -210,17 +210,24 @@ def n_pair_loss(
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> loss = n_pair_loss(jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 0, 1]))
-        >>> print(f"{loss[0]:.4f}")
+        >>> print(f"{n_pair_loss(jnp.eye(2), jnp.eye(2), jnp.array([0, 1]))[0]:.4f}")
         0.3133
 
     Source:
         Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss Objective", 2016.
     """
-    pairs = _read("n_pair_loss", embeddings, labels, where, axis_name)
-    scores = _products(pairs)
-    losses = jax.nn.softplus(log_sum_exp(scores, pairs.negative)[:, None] - scores)
-    return finish(_mean(jnp.where(pairs.positive, losses, 0), pairs.positive), pairs.kept)
+    name = "n_pair_loss"
+    first, second = floating(name, "anchors", anchors), floating(name, "positives", positives)
+    check_rank(name, "anchors", first, 2, "[B, D]", 2)
+    check_same_shape(name, "positives", second, "anchors", first)
+    ids, kept = _read_labels(name, labels, first.shape[:1]), mask(name, where, first.shape[:1])
+    dtype = compute_dtype(first, second)
+    a, p = clean(first, kept).astype(dtype), clean(second, kept).astype(dtype)
+    scores = jnp.matmul(a, gather(p, axis_name).T, precision=lax.Precision.HIGHEST)
+    negative = ids[:, None] != gather(ids, axis_name)
+    negative = negative if kept is None else negative & gather(kept, axis_name)
+    own = pick(scores, positions(ids.shape[0], axis_name))
+    return finish(jax.nn.softplus(log_sum_exp(scores, negative) - own), kept)
 
 
 def circle_loss(
@@ -474,12 +481,9 @@ def _read(
     normalise: bool = False,
 ) -> _Pairs:
     """Checked and cleaned anchors and others, and their relation."""
-    vectors, ids = floating(function, "embeddings", embeddings), real(function, "labels", labels)
+    vectors = floating(function, "embeddings", embeddings)
     check_rank(function, "embeddings", vectors, 2, "[B, D]", 2)
-    if ids.shape != vectors.shape[:1]:
-        raise ValueError(f"{function}: labels must have shape {list(vectors.shape[:1])}, got {describe(ids)}")
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"{function}: labels must be integers, got {describe(ids)}")
+    ids = _read_labels(function, labels, vectors.shape[:1])
     kept, dtype = mask(function, where, vectors.shape[:1]), compute_dtype(vectors)
     anchors = clean(vectors, kept).astype(dtype)
     anchors = unit_vectors(anchors) if normalise else anchors
@@ -490,6 +494,16 @@ def _read(
     if kept is not None:
         pair = pair & kept[:, None] & gather(kept, axis_name)
     return _Pairs(anchors, others, same & pair, ~same & pair, own, kept, axis_name)
+
+
+def _read_labels(function: str, labels: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Integer labels of any value, one for each example."""
+    ids = real(function, "labels", labels)
+    if ids.shape != shape:
+        raise ValueError(f"{function}: labels must have shape {list(shape)}, got {describe(ids)}")
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"{function}: labels must be integers, got {describe(ids)}")
+    return ids
 
 
 def _products(pairs: _Pairs) -> Array:
