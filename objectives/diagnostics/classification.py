@@ -476,7 +476,7 @@ def _hits(function: str, predictions: ArrayLike, labels: ArrayLike, k: int, wher
     else:
         top = lax.top_k(scores, min(k, classes))[1]
         hits = jnp.sum(jnp.take_along_axis(targets.values, top, axis=-1), axis=-1)
-    return finish(hits, kept, valid)
+    return finish(jnp.where(valid, hits, jnp.nan), kept)
 
 
 def _matrix(

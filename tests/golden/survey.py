@@ -85,7 +85,7 @@ def per_anchor(kind, mining=None):
     def loss(embeddings, labels):
         found = kind(embeddings, labels, None if mining is None else mining(embeddings, labels))["loss"]
         if found["reduction_type"] == "element":
-            values, at = found["losses"], found["indices"]
+            values, at = found["losses"].flatten(), found["indices"].flatten()
         else:
             values, at = found["losses"], found["indices"][0]
         return torch.zeros(len(labels), dtype=values.dtype).index_add(0, at, values)

@@ -303,7 +303,7 @@ CASES = [
         options={"critic": critic},
         hyperparameters={"weight": (0.0, 10.0)},
         refused={"weight": (-1.0,)},
-        degenerate={"far away": {"examples": np.full((4, 3), 1e4)}},
+        degenerate={"far away": {"examples": np.full((4, 3), 1e3)}},
         faults=(*CRITIC_FAULTS, Fault({"examples": np.float32(1.0)}, ValueError)),
         smooth=1,
     ),
@@ -511,10 +511,10 @@ CASES = [
         arguments=draw_images(2),
         hyperparameters={"alpha": (0.0, 1.0, 0.85)},
         refused={"alpha": (-0.1, 1.1)},
-        degenerate={"equal": {"predictions": np.ones((1, 3, 4, 2)), "targets": np.ones((1, 3, 4, 2))}},
+        degenerate={"equal": {"predictions": np.ones((2, 3, 4, 2)), "targets": np.ones((2, 3, 4, 2))}},
         faults=IMAGE_FAULTS,
         removable=False,  # pixels are neighbours
-        **{**IMAGE_PAIRS, "batches": ((1, 3, 4), (3, 2))},
+        **{**IMAGE_PAIRS, "batches": ((2, 3, 4), (3, 2))},
     ),
     Objective(
         name="disparity_smoothness_loss",
