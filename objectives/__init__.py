@@ -9,7 +9,7 @@ Rooms, one topic a file:
 - `metric_learning`: contrastive, triplet, N-pair, circle, multi-similarity and center losses
 - `segmentation`: Dice, Tversky, Jaccard and their relatives from one soft confusion count, Lovász and boundary losses
 - `boxes`: IoU, GIoU, DIoU and CIoU losses from one box geometry
-- `images`: structural similarity, photometric loss, smoothness of disparities, total variation
+- `images`: structural similarity, photometric loss, scale-invariant depth (SILog), smoothness, total variation
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of, InfoNCE, SimSiam
 - `adversarial`: the games of generative adversarial networks, gradient penalties
 - `regression`: Huber and pseudo-Huber
@@ -77,7 +77,13 @@ from objectives.expectations import (
 )
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
-from objectives.images import disparity_smoothness_loss, photometric_loss, structural_similarity, total_variation
+from objectives.images import (
+    disparity_smoothness_loss,
+    photometric_loss,
+    silog_loss,
+    structural_similarity,
+    total_variation,
+)
 from objectives.margin import arcface_loss, margin_softmax_loss, subcenter_arcface_loss
 from objectives.matrix_sensing import matrix_sensing_loss
 from objectives.metric_learning import (
@@ -204,6 +210,7 @@ __all__ = [
     "score_function_surrogate",
     "sigmoid_focal_loss",
     "signed_distance_map",
+    "silog_loss",
     "simsiam_loss",
     "smooth_chebyshev_scalarization",
     "softmax_cross_entropy",

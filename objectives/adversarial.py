@@ -382,10 +382,10 @@ def gradient_penalty(
         Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville, "Improved Training of Wasserstein GANs", 2017.
     """
     name = "gradient_penalty"
-    first, kept, dtype = _examples(name, "real_examples", critic, real_examples, where)
+    first, kept, _ = _examples(name, "real_examples", critic, real_examples, where)
     second = floating(name, "generated_examples", generated_examples)
     check_same_shape(name, "generated_examples", second, "real_examples", first)
-    dtype = compute_dtype(first, second) if dtype != jnp.float64 else dtype
+    dtype = compute_dtype(first, second)
     weight = hyperparameter(name, "weight", weight, dtype, 0)
     norm = hyperparameter(name, "norm", norm, dtype, 0)
     share = expand(jax.random.uniform(prng_key(name, "key", key), first.shape[:1], dtype), first.ndim)

@@ -1,4 +1,4 @@
-r"""Losses of images and of depth maps: structural similarity, photometric loss, smoothness and total variation.
+r"""Losses of images and of depth maps: structural similarity, photometric loss, scale-invariant depth, smoothness.
 
 Images are `[..., H, W, C]`, disparities `[..., H, W]`, and there is one value an image (or a pixel, where it says so).
 Structural similarity is one equation on local means, variances and covariance; its users differ in the window. The
@@ -171,10 +171,66 @@ def disparity_smoothness_loss(
     d, guide = clean(d, kept).astype(dtype)[..., None], clean(guide, kept).astype(dtype)
 
     def smoothness(axis: int) -> Array:
-        edges = jnp.mean(jnp.abs(_difference(guide, axis)), axis=-1, keepdims=True)
-        return _mean_over_pixels(jnp.abs(_difference(d, axis)) * jnp.exp(-edges))
+        edges = jnp.mean(jnp.abs(jnp.diff(guide, axis=axis)), axis=-1, keepdims=True)
+        return _mean_over_pixels(jnp.abs(jnp.diff(d, axis=axis)) * jnp.exp(-edges))
 
     return finish(smoothness(-2) + smoothness(-3), kept)
+
+
+def silog_loss(
+    predictions: Float[ArrayLike, "*batch height width"],
+    targets: Real[ArrayLike, "*batch height width"],
+    *,
+    variance_focus: Scalar = 0.5,
+    where: Bool[ArrayLike, "*batch height width"] | None = None,
+) -> Float[Array, "*batch"]:
+    r"""Scale-invariant logarithmic loss (SILog) of depth maps: a common factor costs less than other errors.
+
+    $$
+    \operatorname{mean} d^2 - \lambda \left( \operatorname{mean} d \right)^2, \qquad d = \log x - \log y
+    $$
+
+    that is, the variance of d and 1 - λ of its squared mean. Later work takes λ = 0.85 and trains ten times the root.
+
+    Args:
+        predictions: Depths x `[..., H, W]`, positive.
+        targets: Depths y `[..., H, W]`, positive, in the same units.
+        variance_focus: Share λ of the squared mean that is taken away, in [0, 1]; with 1 the scale of x is free.
+        where: Boolean mask of pixels `[..., H, W]`, as of those that have a measured depth; what is masked counts
+            nowhere and may hold anything.
+
+    Returns:
+        Losses `[...]`, one for each image, float32 (float64 for float64 inputs); 0 where nothing is counted, NaN where
+        a depth is not positive.
+
+    Raises:
+        TypeError: If the predictions are not floating point, the targets not real or `where` not boolean.
+        ValueError: If the shapes differ or `variance_focus` is out of range.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> depths = jnp.array([[1.0, 2.0, 4.0]])
+        >>> print(f"{silog_loss(2.0 * depths, depths):.4f} {silog_loss(2.0 * depths, depths, variance_focus=1.0):.4f}")
+        0.2402 0.0000
+
+    Source:
+        Eigen, Puhrsch, Fergus, "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", 2014; Lee,
+        Han, Ko, Suh, "From Big to Small: Multi-Scale Local Planar Guidance for Monocular Depth Estimation", 2019.
+    """
+    name = "silog_loss"
+    x, y = floating(name, "predictions", predictions), real(name, "targets", targets)
+    check_rank(name, "predictions", x, 2, "[..., H, W]")
+    check_same_shape(name, "targets", y, "predictions", x)
+    kept, dtype = mask(name, where, x.shape), compute_dtype(x, y)
+    focus = hyperparameter(name, "variance_focus", variance_focus, dtype, 0, 1)
+    x, y = (jnp.where(kept, z, 1) if kept is not None else z for z in (x.astype(dtype), y.astype(dtype)))
+    positive = (x > 0) & (y > 0)
+    ratio = jnp.log(jnp.where(positive, x, jnp.nan)) - jnp.log(jnp.where(positive, y, 1))
+    present = jnp.ones(x.shape, bool) if kept is None else kept
+    size = jnp.maximum(jnp.sum(present, axis=(-2, -1), keepdims=True), 1).astype(dtype)
+    mean = jnp.sum(ratio, axis=(-2, -1), keepdims=True) / size
+    variance = jnp.sum(clean(ratio - mean, kept) ** 2, axis=(-2, -1)) / size[..., 0, 0]
+    return variance + (1 - focus) * mean[..., 0, 0] ** 2
 
 
 def total_variation(
@@ -211,7 +267,7 @@ def total_variation(
     check_rank("total_variation", "images", image, 3, "[..., H, W, C]")
     kept, dtype = mask("total_variation", where, image.shape[:-3]), compute_dtype(image)
     image = clean(image, kept).astype(dtype)
-    values = [jnp.sum(jnp.abs(_difference(image, axis)), axis=(-3, -2, -1)) for axis in (-2, -3)]
+    values = [jnp.sum(jnp.abs(jnp.diff(image, axis=axis)), axis=(-3, -2, -1)) for axis in (-2, -3)]
     return finish(values[0] + values[1], kept)
 
 
@@ -243,11 +299,6 @@ def _filter(images: Array, window: np.ndarray) -> Array:
         shifts = (lax.slice_in_dim(images, k, k + length, axis=axis) * w for k, w in enumerate(window.tolist()))
         images = sum(shifts, start=jnp.zeros((), images.dtype))
     return images
-
-
-def _difference(images: Array, axis: int) -> Array:
-    """Every pixel's next neighbour minus the pixel, along an axis."""
-    return jnp.diff(images, axis=axis)
 
 
 def _mean_over_pixels(values: Array) -> Array:

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from objectives import disparity_smoothness_loss, photometric_loss, structural_similarity, total_variation
+from objectives import disparity_smoothness_loss, photometric_loss, silog_loss, structural_similarity, total_variation
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((2, 2, 12, 13, 2))
@@ -70,3 +70,21 @@ def test_smoothness_and_variation():
         np.testing.assert_allclose(total_variation(X), variation, rtol=1e-12)
         numbers = np.sort(RNG.random(9))  # along a monotone line the total variation is the rise
         np.testing.assert_allclose(total_variation(numbers[None, :, None]), numbers[-1] - numbers[0], rtol=1e-12)
+
+
+def test_silog_counts_only_what_is_measured_and_may_ignore_scale():
+    x, y = 0.5 + X[..., 0], 0.5 + Y[..., 0]
+    kept = RNG.random(x.shape) > 0.3
+    wanted = []
+    for a, b, k in zip(x, y, kept):
+        d = np.log(a[k]) - np.log(b[k])
+        wanted.append((d**2).mean() - 0.85 * d.mean() ** 2)
+    with jax.enable_x64(True):
+        hidden = np.where(kept, y, 0)  # no depth was measured
+        np.testing.assert_allclose(silog_loss(x, hidden, variance_focus=0.85, where=kept), wanted, rtol=1e-12)
+        free = silog_loss(x, y, variance_focus=1.0)
+        np.testing.assert_allclose(silog_loss(7 * x, y, variance_focus=1.0), free, rtol=1e-12)
+        gradient = jax.grad(lambda x: silog_loss(x, hidden, where=kept).sum())(x)
+        np.testing.assert_array_equal(np.asarray(gradient)[~kept], 0)
+    losses = silog_loss(np.where(np.arange(2)[:, None, None] == 0, -x, x).astype(np.float32), y)
+    np.testing.assert_array_equal(np.isnan(losses), [True, False])

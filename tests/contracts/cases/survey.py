@@ -534,6 +534,27 @@ CASES = [
         smooth=1,
     ),
     Objective(
+        name="silog_loss",
+        function=objectives.silog_loss,
+        arguments=lambda generator, batch: {
+            "predictions": 0.5 + generator.random(batch),
+            "targets": 0.5 + generator.random(batch),
+        },
+        batches=((2, 3, 4), (2, 3)),
+        differentiable=("predictions", "targets"),
+        masked=("predictions", "targets"),
+        integers=True,
+        shape=lambda batch: batch[:-2],
+        hyperparameters={"variance_focus": (0.0, 1.0, 0.85)},
+        refused={"variance_focus": (-0.1, 1.1)},
+        degenerate={
+            "equal": {"predictions": np.ones((2, 3, 4)), "targets": np.ones((2, 3, 4))},
+            "far": {"predictions": np.full((2, 3, 4), 1e4), "targets": np.full((2, 3, 4), 1e-4)},
+        },
+        faults=(Fault({"predictions": lambda x: jnp.ones(x.shape, jnp.int32)}, TypeError),),
+        removable=False,  # an image does not stay one without some of its pixels
+    ),
+    Objective(
         name="total_variation",
         function=objectives.total_variation,
         arguments=draw_images(3, 4, 2, names=("images",)),
