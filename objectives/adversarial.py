@@ -393,7 +393,7 @@ def gradient_penalty(
     squared = _squared_gradient(name, critic, between)
     steep = squared > 0
     length = jnp.where(steep, jnp.sqrt(jnp.where(steep, squared, 1)), 0)
-    return finish(weight * (length - norm) ** 2, kept)
+    return finish(jnp.square(length - norm) * weight, kept)
 
 
 def r1_penalty(
@@ -435,7 +435,7 @@ def r1_penalty(
     """
     inputs, kept, dtype = _examples("r1_penalty", "examples", critic, examples, where)
     weight = hyperparameter("r1_penalty", "weight", weight, dtype, 0)
-    return finish(weight / 2 * _squared_gradient("r1_penalty", critic, inputs.astype(dtype)), kept)
+    return finish(_squared_gradient("r1_penalty", critic, inputs.astype(dtype)) * (weight / 2), kept)
 
 
 def _score(function: str, scores: ArrayLike, where: ArrayLike | None, penalty: Callable[[Array], Array]) -> Array:

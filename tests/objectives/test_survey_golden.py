@@ -53,6 +53,10 @@ CASES = {
 LOOSE = {
     "lovasz_softmax": 1e-6,  # the Jaccard index is computed in float32
     "lovasz_hinge": 1e-6,
+    "ciou": 1e-6,  # 1e-7 is added to the denominators of the trade-off
+    "generalized_dice_square": 1e-7,  # the weights are float32
+    "generalized_dice_simple": 1e-7,
+    "psnr": 1e-6,  # the logarithm of 10 is float32
     "bleu_2": 1e-6,  # float32 on both sides
     "bleu_4": 1e-6,
     "frechet": 1e-6,  # the root of eigenvalues
