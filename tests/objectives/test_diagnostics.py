@@ -102,8 +102,8 @@ def test_average_precision_is_scikit_learns(ties):
         hidden = np.where(KEPT, scores, -np.inf)  # what is masked may tie with what is not
         got = objectives.average_precision(hidden, positive, where=KEPT)
         np.testing.assert_allclose(got, metrics.average_precision_score(positive[KEPT], scores[KEPT]), rtol=1e-12)
-    assert objectives.average_precision(scores, np.zeros(60)) == 0
-    assert np.isnan(objectives.average_precision(scores, np.full(60, 2)))
+    assert objectives.average_precision(np.float32(scores), np.zeros(60, bool)) == 0
+    assert np.isnan(objectives.average_precision(np.float32(scores), np.full(60, 2)))
 
 
 def test_perplexity_and_inception_score():

@@ -77,6 +77,18 @@ def test_equal_rows_are_at_distance_zero_in_float32():
             np.testing.assert_allclose(losses, np.where(SAME.any(1), 0.2, 0), rtol=2e-6)
 
 
+def test_pairs_of_equal_rows_are_at_distance_zero_in_float32():
+    """The margin to the last digit, not 3e-4 more or less, which a rounded squared distance would have for a root."""
+    rows = RNG.normal(size=(32, 64)).astype(np.float32)
+    losses = jax.jit(triplet_loss)(np.tile(rows, (4, 1)), np.repeat([0, 0, 1, 1], 32) + 2 * np.tile(np.arange(32), 4))
+    np.testing.assert_allclose(losses, 0.2, rtol=2e-6)
+
+
+def test_a_semi_hard_negative_is_farther_than_the_positive():
+    x, labels = np.float32([[0], [1], [-1], [3]]), np.array([0, 0, 1, 2])
+    assert triplet_loss(x, labels, mining="semi_hard")[0] == 0  # the negative as near as the positive is not it
+
+
 def test_centers_move_as_in_the_paper():
     centers = RNG.normal(size=(5, 3))
     wanted = centers.copy()
