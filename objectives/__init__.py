@@ -11,14 +11,18 @@ Rooms, one topic a file:
 - `margin`: softmax with a margin on the angle (ArcFace, CosFace, AdaFace …, and the function that takes any margin)
 - `ranking`: sorting networks, NeuralSort, soft ranks, NeuralNDCG, positives above negatives
 - `imbalance`: rare classes, values and examples: logit adjustment, rivals, weights, metrics as losses
-- `segmentation`: Dice, Jaccard metric and Dice semimetric losses from one soft confusion count
-- `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of
 - `regression`: losses of a residual (squared, Huber, quantile, robust), ratios of errors, regression as classification
 - `time_series`: soft dynamic time warping, DILATE, errors of forecasts, losses of returns
 - `likelihoods`: negative log likelihoods of predicted distributions: numbers, amounts, counts, vectors, censored values
 - `scoring_rules`: proper scores of distributions, ensembles, quantiles, intervals and classes
 - `survival`: times until an event: Cox, accelerated failure times, discrete hazards, DeepHit
 - `ordinal`: classes that have an order: CORAL, CORN, cumulative links
+- `metric_learning`: contrastive, triplet, N-pair, circle, multi-similarity and center losses
+- `segmentation`: Dice, Tversky, Jaccard and their relatives from one soft confusion count, Lovász and boundary losses
+- `boxes`: IoU, GIoU, DIoU and CIoU losses from one box geometry
+- `images`: structural similarity, photometric loss, scale-invariant depth (SILog), smoothness, total variation
+- `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of, InfoNCE, SimSiam
+- `adversarial`: the games of generative adversarial networks, gradient penalties
 - `scalarization`: the losses of several tasks to one: Chebyshev, PBI, COSMOS, learnt and random weights
 - `expectations`: evidence bounds, and estimators whose gradient is that of an expected value
 - `flows`: divergences of normalizing flows with path gradients
@@ -27,6 +31,7 @@ Rooms, one topic a file:
 - `matrix_sensing`: low-rank matrices from linear measurements
 - `diagnostics`: what is measured and not minimised
 - `diagnostics`: what you measure and do not minimise: calibration errors
+- `diagnostics`: what is measured and not minimised: scores of classifiers, of generated text and images
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -36,6 +41,19 @@ integer class ids or probabilities, decided from dtype and rank alone. Half-prec
 in float32. Every float hyperparameter may be traced, so that a sweep is one `vmap`.
 """
 
+from objectives.adversarial import (
+    gradient_penalty,
+    hinge_discriminator_loss,
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
+    minimax_discriminator_loss,
+    minimax_generator_loss,
+    non_saturating_generator_loss,
+    r1_penalty,
+    wasserstein_critic_loss,
+    wasserstein_generator_loss,
+)
+from objectives.boxes import box_iou, ciou_loss, diou_loss, giou_loss, iou_loss
 from objectives.calibration import (
     acls_loss,
     correctness_aware_loss,
@@ -113,33 +131,54 @@ from objectives.diagnostics import (
     BrierDecomposition,
     CalibrationBins,
     HessianSpectrum,
+    accuracy,
     angular_visual_hardness,
+    average_precision,
+    bleu_score,
     brier_decomposition,
     class_weight_norms,
     classwise_calibration_error,
     classwise_hessian_spectrum,
     concordance_index,
     cone_effect,
+    confusion_matrix,
     expected_calibration_error,
+    f_beta_score,
     false_head_rate,
     fisher_discriminant_ratio,
     fit_temperature,
+    frechet_distance,
     hessian_spectrum,
+    inception_score,
     macro_auc,
+    matthews_correlation,
+    mean_iou,
     multiaccuracy_error,
     multicalibration_error,
     nlm_alignment,
     omniprediction,
+    peak_signal_noise_ratio,
+    perplexity,
+    precision,
+    recall,
     reliability_diagram,
     roc_auc,
     softmax_collapse_fraction,
     spectral_density,
+    top_k_accuracy,
     weighted_triplet_recall,
 )
 from objectives.distillation import LogitsMemory, distillation_loss, logits_memory, recall_logits, record_logits
 from objectives.expectations import elbo, enumerated_expectation, iwelbo, normal_expectation, score_function_surrogate
 from objectives.flows import path_gradient_forward_kl, path_gradient_reverse_kl
 from objectives.harmonic import harmonic_logits, harmonic_loss
+from objectives.images import (
+    disparity_smoothness_loss,
+    photometric_loss,
+    silog_loss,
+    structural_similarity,
+    total_variation,
+)
 from objectives.imbalance import (
     EqualizationState,
     SoftConfusion,
@@ -239,6 +278,15 @@ from objectives.margin import (
     update_norm_statistics,
 )
 from objectives.matrix_sensing import matrix_sensing_loss
+from objectives.metric_learning import (
+    center_loss,
+    circle_loss,
+    contrastive_loss,
+    multi_similarity_loss,
+    n_pair_loss,
+    triplet_loss,
+    update_centers,
+)
 from objectives.multilabel import (
     asymmetric_loss,
     asymmetric_single_label_loss,
@@ -375,8 +423,21 @@ from objectives.scoring_rules import (
     variogram_score,
     weighted_interval_score,
 )
-from objectives.segmentation import dice_loss, dice_semimetric_loss, jaccard_metric_loss
-from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix
+from objectives.segmentation import (
+    boundary_loss,
+    combo_loss,
+    dice_loss,
+    dice_semimetric_loss,
+    focal_tversky_loss,
+    generalized_dice_loss,
+    jaccard_metric_loss,
+    log_cosh_dice_loss,
+    lovasz_hinge_loss,
+    lovasz_softmax_loss,
+    signed_distance_map,
+    tversky_loss,
+)
+from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix, info_nce_loss, simsiam_loss
 from objectives.survival import (
     aft_loss,
     cox_partial_likelihood_loss,
@@ -414,6 +475,7 @@ __all__ = [
     "absolute_error",
     "absolute_percentage_error",
     "accumulate_class_counts",
+    "accuracy",
     "acls_loss",
     "active_passive_loss",
     "adaface_loss",
@@ -431,6 +493,7 @@ __all__ = [
     "arcface_loss",
     "asymmetric_loss",
     "asymmetric_single_label_loss",
+    "average_precision",
     "backward_correction_loss",
     "bag_level_loss",
     "balanced_l1_loss",
@@ -443,15 +506,21 @@ __all__ = [
     "binary_margin_loss",
     "binary_target_decoding",
     "binary_target_encoding",
+    "bleu_score",
+    "boundary_loss",
+    "box_iou",
     "brier_decomposition",
     "brier_loss",
     "canonical_link",
     "cauchy_loss",
     "cdt_loss",
+    "center_loss",
     "chebyshev_scalarization",
     "checkered_regression_loss",
     "checkered_sigmoid",
     "chi_squared_loss",
+    "ciou_loss",
+    "circle_loss",
     "cisir_loss",
     "class_balanced_weights",
     "class_mean_log_loss",
@@ -462,10 +531,13 @@ __all__ = [
     "collect_online_labels",
     "combined_margin",
     "combined_margin_loss",
+    "combo_loss",
     "comp_sum_loss",
     "concordance_index",
     "cone_effect",
     "confidence_penalty",
+    "confusion_matrix",
+    "contrastive_loss",
     "convex_potential",
     "coral_loss",
     "coral_probabilities",
@@ -501,8 +573,10 @@ __all__ = [
     "dice_semimetric_loss",
     "diffsort_loss",
     "dilate_loss",
+    "diou_loss",
     "dirichlet_nll_loss",
     "discretize_targets",
+    "disparity_smoothness_loss",
     "distillation_loss",
     "dual_focal_loss",
     "early_learning_regularizer",
@@ -531,14 +605,17 @@ __all__ = [
     "expected_calibration_error",
     "expected_hypothesis_loss",
     "expectile_loss",
+    "f_beta_score",
     "f_divergence_loss",
     "false_head_rate",
     "fenchel_young_loss",
     "fisher_discriminant_ratio",
     "fit_temperature",
     "focal_loss",
+    "focal_tversky_loss",
     "forward_correction_loss",
     "frechet_costs",
+    "frechet_distance",
     "frechet_loss",
     "frechet_mean",
     "gamma_nll_loss",
@@ -548,8 +625,11 @@ __all__ = [
     "geman_mcclure_loss",
     "general_robust_loss",
     "generalized_cross_entropy_loss",
+    "generalized_dice_loss",
     "geometric_mean_loss",
+    "giou_loss",
     "gmadl",
+    "gradient_penalty",
     "grownet_corrective_loss",
     "grownet_stage_loss",
     "hard_bootstrapping_loss",
@@ -557,6 +637,7 @@ __all__ = [
     "harmonic_loss",
     "hellinger_loss",
     "hessian_spectrum",
+    "hinge_discriminator_loss",
     "hinge_loss",
     "histogram_mean",
     "hl_gauss_loss",
@@ -567,11 +648,14 @@ __all__ = [
     "hurdle_negative_binomial_nll_loss",
     "hurdle_poisson_nll_loss",
     "imtl_l_loss",
+    "inception_score",
     "influence_balanced_loss",
+    "info_nce_loss",
     "init_convex_potential",
     "interval_score",
     "inverse_frequency_weights",
     "inverse_gaussian_nll_loss",
+    "iou_loss",
     "iwelbo",
     "jaccard_metric_loss",
     "jensen_shannon_loss",
@@ -581,8 +665,11 @@ __all__ = [
     "laplacian_smoothness",
     "ldam_loss",
     "ldr_kl_loss",
+    "least_squares_discriminator_loss",
+    "least_squares_generator_loss",
     "legendretron_loss",
     "likelihood_weighted_loss",
+    "log_cosh_dice_loss",
     "log_cosh_loss",
     "log_normal_nll_loss",
     "log_softmax_plus",
@@ -591,6 +678,8 @@ __all__ = [
     "logit_adjusted_loss",
     "logit_annealing_loss",
     "logits_memory",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
     "lower_confidence_bound",
     "macro_auc",
     "macro_auc_pairwise_loss",
@@ -601,25 +690,32 @@ __all__ = [
     "mann_whitney_loss",
     "margin_softmax_loss",
     "matrix_sensing_loss",
+    "matthews_correlation",
     "max_norm_projection",
     "mbls_loss",
     "mdi_importance",
     "mean_absolute_scaled_error",
     "mean_bias_error",
+    "mean_iou",
+    "minimax_discriminator_loss",
+    "minimax_generator_loss",
     "mirrored_halves",
     "mixture_nll_loss",
     "mixup",
     "mmce_loss",
     "modified_huber_loss",
     "msac_score",
+    "multi_similarity_loss",
     "multiaccuracy_error",
     "multicalibration_error",
     "multivariate_gaussian_nll_loss",
+    "n_pair_loss",
     "negative_binomial_nll_loss",
     "neural_field_classifier_loss",
     "neural_ndcg_loss",
     "neural_sort",
     "nlm_alignment",
+    "non_saturating_generator_loss",
     "norm_statistics",
     "normal_expectation",
     "normalized_cross_entropy_loss",
@@ -636,19 +732,25 @@ __all__ = [
     "path_gradient_forward_kl",
     "path_gradient_reverse_kl",
     "pbi_scalarization",
+    "peak_signal_noise_ratio",
     "peer_loss",
+    "perplexity",
+    "photometric_loss",
     "pmf_survival_loss",
     "poisson_nll_loss",
     "poly_focal_loss",
     "poly_loss",
     "poly_n_loss",
     "post_hoc_logits",
+    "precision",
     "prior_confusion_logits",
     "pseudo_huber_loss",
     "quantile_loss",
+    "r1_penalty",
     "r2_score",
     "random_scalarization",
     "ranked_probability_score",
+    "recall",
     "recall_examples",
     "recall_logits",
     "record_equalization",
@@ -682,6 +784,9 @@ __all__ = [
     "sigmoid_cross_entropy",
     "sigmoid_focal_loss",
     "signal_decay_loss",
+    "signed_distance_map",
+    "silog_loss",
+    "simsiam_loss",
     "sinkhorn",
     "small_loss_weights",
     "smooth_adversarial_comp_sum_loss",
@@ -716,6 +821,7 @@ __all__ = [
     "squentropy_loss",
     "stablemax_cross_entropy",
     "stratified_batch_indices",
+    "structural_similarity",
     "student_t_nll_loss",
     "subcenter_arcface_loss",
     "sum_log_concave_loss",
@@ -728,12 +834,17 @@ __all__ = [
     "tempered_softmax",
     "temporal_distortion_loss",
     "tobit_nll_loss",
+    "top_k_accuracy",
+    "total_variation",
+    "triplet_loss",
     "tukey_biweight_loss",
+    "tversky_loss",
     "tweedie_deviance_loss",
     "two_way_loss",
     "u2_regression_loss",
     "uncertainty_weighted_loss",
     "unpg_loss",
+    "update_centers",
     "update_curriculum",
     "update_norm_statistics",
     "update_surrogates",
@@ -741,6 +852,8 @@ __all__ = [
     "variogram_score",
     "von_mises_nll_loss",
     "vs_loss",
+    "wasserstein_critic_loss",
+    "wasserstein_generator_loss",
     "weighted_interval_score",
     "weighted_triplet_recall",
     "welsch_loss",

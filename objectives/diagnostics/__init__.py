@@ -1,5 +1,6 @@
 """What is measured and not minimised.
 Diagnostics: what you measure and do not minimise.
+What is measured and not minimised, by topic.
 
 - `curvature`: the spectrum of the Hessian by Lanczos' method, of a whole loss and class by class
 - `imbalance`: false heads, recall of rare triplets, lengths of class vectors, separation and spread of features
@@ -9,7 +10,12 @@ Diagnostics: what you measure and do not minimise.
 - `survival`: concordance index
 - `calibration`: reliability diagrams and calibration errors, Brier decomposition, temperature scaling, angular visual
   hardness, multicalibration and omniprediction
-"""
+- `classification`: accuracy, the confusion matrix and the scores made of it, average precision
+- `generation`: perplexity, BLEU, Fréchet distance, inception score
+- `images`: peak signal-to-noise ratio (structural similarity can be minimised, and is in `objectives.images`)
+
+Diagnostics take the arguments of objectives, under `jit` too. Those that only a whole data set has take `axis_name` for
+a batch split over devices; confusion matrices of several batches add up."""
 
 from objectives.diagnostics.calibration import (
     BrierDecomposition,
@@ -24,12 +30,25 @@ from objectives.diagnostics.calibration import (
     omniprediction,
     reliability_diagram,
 )
+from objectives.diagnostics.classification import (
+    accuracy,
+    average_precision,
+    confusion_matrix,
+    f_beta_score,
+    matthews_correlation,
+    mean_iou,
+    precision,
+    recall,
+    top_k_accuracy,
+)
 from objectives.diagnostics.curvature import (
     HessianSpectrum,
     classwise_hessian_spectrum,
     hessian_spectrum,
     spectral_density,
 )
+from objectives.diagnostics.generation import bleu_score, frechet_distance, inception_score, perplexity
+from objectives.diagnostics.images import peak_signal_noise_ratio
 from objectives.diagnostics.imbalance import (
     class_weight_norms,
     cone_effect,
@@ -46,26 +65,40 @@ __all__ = [
     "BrierDecomposition",
     "CalibrationBins",
     "HessianSpectrum",
+    "accuracy",
     "angular_visual_hardness",
+    "average_precision",
+    "bleu_score",
     "brier_decomposition",
     "class_weight_norms",
     "classwise_calibration_error",
     "classwise_hessian_spectrum",
     "concordance_index",
     "cone_effect",
+    "confusion_matrix",
     "expected_calibration_error",
+    "f_beta_score",
     "false_head_rate",
     "fisher_discriminant_ratio",
     "fit_temperature",
+    "frechet_distance",
     "hessian_spectrum",
+    "inception_score",
     "macro_auc",
+    "matthews_correlation",
+    "mean_iou",
     "multiaccuracy_error",
     "multicalibration_error",
     "nlm_alignment",
     "omniprediction",
+    "peak_signal_noise_ratio",
+    "perplexity",
+    "precision",
+    "recall",
     "reliability_diagram",
     "roc_auc",
     "softmax_collapse_fraction",
     "spectral_density",
+    "top_k_accuracy",
     "weighted_triplet_recall",
 ]

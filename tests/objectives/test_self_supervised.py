@@ -1,4 +1,4 @@
-"""Barlow Twins: closed forms, invariances, constant features, and a batch split over devices."""
+"""Barlow Twins, InfoNCE, SimSiam: closed forms, invariances, constant features, and a batch split over devices."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
-from objectives import barlow_twins_loss, cross_correlation_matrix
+from objectives import barlow_twins_loss, cross_correlation_matrix, info_nce_loss, simsiam_loss
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(8, 3)), RNG.normal(size=(8, 3))
@@ -102,3 +102,26 @@ def test_errors():
         cross_correlation_matrix(jnp.ones(3), jnp.ones(3))
     with pytest.raises(ValueError, match=r"barlow_twins_loss: redundancy_weight must lie in \[0, inf\], got -1.0"):
         barlow_twins_loss(jnp.ones((8, 3)), jnp.ones((8, 3)), redundancy_weight=-1.0)
+
+
+def test_info_nce_tells_pairs_from_the_rest_of_the_batch():
+    unit = [z / np.linalg.norm(z, axis=-1, keepdims=True) for z in (A, B)]
+    scores = unit[0] @ unit[1].T / 0.2
+    kept = np.arange(8) % 3 != 0
+    with jax.enable_x64(True):
+        wanted = np.log(np.exp(scores).sum(1)) - np.diag(scores)
+        np.testing.assert_allclose(info_nce_loss(A, B, temperature=0.2), wanted, rtol=1e-12)
+        hidden = np.where(kept[:, None], A, np.nan)
+        got = info_nce_loss(hidden, B, temperature=0.2, where=kept)
+        np.testing.assert_allclose(got[kept], info_nce_loss(A[kept], B[kept], temperature=0.2), rtol=1e-12)
+        # candidates that all look alike leave only chance
+        np.testing.assert_allclose(info_nce_loss(A, np.ones_like(B)), np.log(8), rtol=1e-12)
+
+
+def test_simsiam_moves_only_the_prediction():
+    with jax.enable_x64(True):
+        cosine = (A * B).sum(-1) / np.linalg.norm(A, axis=-1) / np.linalg.norm(B, axis=-1)
+        np.testing.assert_allclose(simsiam_loss(A, B), -cosine, rtol=1e-12)
+        towards, held = jax.grad(lambda a, b: simsiam_loss(a, b).sum(), argnums=(0, 1))(A, B)
+        np.testing.assert_array_equal(held, 0)
+        np.testing.assert_allclose((towards * A).sum(-1), 0, atol=1e-14)  # no gain from length

@@ -1,0 +1,26 @@
+"""The batch of a coupled loss when it is split over devices: sums over all of it, and all of it in one place."""
+
+from typing import TypeAlias
+
+import jax.numpy as jnp
+from jax import lax
+
+from objectives._typing import Array
+
+AxisName: TypeAlias = str | tuple[str, ...] | None
+
+
+def total(values: Array, axis_name: AxisName) -> Array:
+    """The sum over the mapped axes, where there are any."""
+    return values if axis_name is None else lax.psum(values, axis_name)
+
+
+def gather(values: Array, axis_name: AxisName) -> Array:
+    """The rows of all devices, `[B, ...]` of the global batch."""
+    return values if axis_name is None else lax.all_gather(values, axis_name, tiled=True)
+
+
+def positions(count: int, axis_name: AxisName) -> Array:
+    """Where this device's `count` rows stand in the global batch, `[count]`."""
+    rows = jnp.arange(count, dtype=jnp.int32)
+    return rows if axis_name is None else rows + count * lax.axis_index(axis_name)
