@@ -269,6 +269,8 @@ def fisher_discriminant_ratio(
     offsets = centres - jnp.sum(sizes[:, None] * centres, axis=0) / count
     between = _product(offsets.T * sizes, offsets)
     spread = jnp.trace(within)
+    rounding = (16 * jnp.finfo(dtype).eps) ** 2
+    spread = jnp.where(spread > rounding * everywhere(jnp.sum(values**2), axis_name), spread, 0)
     regular = within + jnp.where(spread > 0, ridge * spread / len(within), 1) * jnp.eye(len(within), dtype=dtype)
     ratio = jnp.trace(jsp.linalg.solve(regular, between, assume_a="pos"))
     ratio = jnp.where(spread > 0, ratio, jnp.where(jnp.trace(between) > 0, jnp.inf, 0))

@@ -250,11 +250,15 @@ def _one_minus_correlation(
             values = clean(values - everywhere(jnp.sum(values), axis_name) / jnp.maximum(count, 1), kept)
         return values
 
+    def power(values: Array) -> Array:
+        return everywhere(jnp.sum(weights * values**2), axis_name)
+
+    rounding = (4 * jnp.finfo(predicted.dtype).eps) ** 2
+    least = rounding * power(predicted), rounding * power(actual)
     predicted, actual = centred(predicted), centred(actual)
     covariance = everywhere(jnp.sum(weights * predicted * actual), axis_name)
-    spread = safe_sqrt(everywhere(jnp.sum(weights * predicted**2), axis_name)) * safe_sqrt(
-        everywhere(jnp.sum(weights * actual**2), axis_name)
-    )
-    varied = spread > 0
+    own = power(predicted), power(actual)
+    varied = (own[0] > least[0]) & (own[1] > least[1])  # equal values differ from their mean by rounding
+    spread = safe_sqrt(own[0]) * safe_sqrt(own[1])
     correlation = jnp.where(varied, covariance / jnp.where(varied, spread + epsilon, 1), 0)
     return jnp.where(count > 0, 1 - correlation, 0)

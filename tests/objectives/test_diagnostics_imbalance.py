@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_fisher_ratio_is_that_of_linear_discriminant_analysis():
-    x, y = RNG.normal(size=(90, 4)), RNG.integers(0, 3, 90)
+    x, y = RNG.normal(size=(90, 4)), RNG.integers(0, 3, 90, np.int32)
     x = x + np.eye(4)[y] * 1.5
     means = np.stack([x[y == c].mean(0) for c in range(3)])
     within = sum(np.cov(x[y == c].T, bias=True) * (y == c).sum() for c in range(3))
@@ -33,7 +33,9 @@ def test_fisher_ratio_is_that_of_linear_discriminant_analysis():
             run(x @ RNG.normal(size=(4, 4)) + 7), wanted, rtol=1e-8
         )  # affine maps change nothing
         spoilt, kept = np.r_[x, np.full((3, 4), np.nan)], np.arange(93) < 90
-        masked = obj.fisher_discriminant_ratio(spoilt, np.r_[y, 9, 9, 9], classes=3, epsilon=0.0, where=kept)
+        masked = obj.fisher_discriminant_ratio(
+            spoilt, np.r_[y, np.full(3, 9, np.int32)], classes=3, epsilon=0.0, where=kept
+        )
         np.testing.assert_allclose(masked, wanted, rtol=1e-10)
     collapsed = obj.fisher_discriminant_ratio(np.float32(np.eye(4)[y]), y, classes=3)
     assert collapsed == np.inf
