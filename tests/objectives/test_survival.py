@@ -117,3 +117,12 @@ def test_aft_equals_scipy():
         exact = lower == upper
         wanted = np.where(exact, -peer.logpdf(lower), -np.log(np.where(exact, 1, peer.sf(lower) - peer.sf(upper))))
         np.testing.assert_allclose(actual[name], wanted, rtol=1e-10, atol=1e-15, err_msg=name)
+
+
+def test_a_faulty_interval_is_nan_and_in_no_pair():
+    logits, bins = RNG.normal(size=(6, 4)).astype(np.float32), np.array([0, 3, 9, 1, 2, 1], np.int32)
+    events, rest = np.array([1, 1, 1, 0, 1, 1]), np.arange(6) != 2
+    loss = objectives.deephit_ranking_loss(logits, bins, events)
+    assert np.isnan(loss).tolist() == (~rest).tolist()
+    wanted = objectives.deephit_ranking_loss(logits[rest], bins[rest], events[rest])
+    np.testing.assert_allclose(loss[rest], wanted, rtol=1e-5)

@@ -510,6 +510,7 @@ SURVIVAL = [
         },
         **{
             **INTERVALS,
+            "ids": None,  # one out of range is in no pair, which the others notice
             "faults": (
                 Fault(
                     {
