@@ -15,6 +15,7 @@ Rooms, one topic a file:
 - `recurrent`: penalties on how gradients travel through a recurrent network
 - `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `matrix_sensing`: low-rank matrices from linear measurements
+- `vocabulary`: the softmax and margin losses from features and weights, for many classes
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -62,6 +63,15 @@ from objectives.scalarization import (
 )
 from objectives.segmentation import dice_loss, dice_semimetric_loss, jaccard_metric_loss
 from objectives.self_supervised import barlow_twins_loss, cross_correlation_matrix
+from objectives.vocabulary import (
+    linear_arcface_loss,
+    linear_cosface_loss,
+    linear_cross_entropy,
+    linear_focal_loss,
+    linear_margin_softmax_loss,
+    linear_poly_loss,
+    linear_softmax_loss,
+)
 
 __all__ = [
     "LogitsMemory",
@@ -84,6 +94,13 @@ __all__ = [
     "imtl_l_loss",
     "iwelbo",
     "jaccard_metric_loss",
+    "linear_arcface_loss",
+    "linear_cosface_loss",
+    "linear_cross_entropy",
+    "linear_focal_loss",
+    "linear_margin_softmax_loss",
+    "linear_poly_loss",
+    "linear_softmax_loss",
     "logits_memory",
     "lower_confidence_bound",
     "margin_softmax_loss",
