@@ -1,5 +1,6 @@
 """From the arguments of the public functions to a sweep and back: checks, masks, reductions, shards."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ from jax import lax
 
 from objectives._inputs import (
     check_rank,
-    check_same_shape,
     class_labels,
     clean,
     compute_dtype,
@@ -21,7 +21,7 @@ from objectives._inputs import (
     real,
 )
 from objectives._typing import Array, ArrayLike, Scalar
-from objectives.vocabulary._sweep import Head, Plan, Rows, axes_of, losses_apart, vary, weighted_sum
+from objectives.vocabulary._sweep import Head, Plan, Rows, axes_of, losses_apart, unit, vary, weighted_sum
 
 
 def linear_loss(
@@ -60,7 +60,7 @@ def linear_loss(
     if reduction == "none" and axis_name is not None:
         raise ValueError(f"{function}: axis_name needs a reduction; losses per example are not coupled")
     batch, local = features.shape[:-1], weights.shape[class_axis]
-    count = int(jnp.size(features) // width) if width else _product(batch)
+    count = math.prod(batch)
     if bias is not None:
         bias = floating(function, "bias", bias)
         if bias.shape != (local,):
@@ -68,7 +68,7 @@ def linear_loss(
     dtype = compute_dtype(*(x for x in (features, weights, bias) if x is not None))
     kept = mask(function, where, batch)
     shards, data = _names(vocabulary_axis), _names(axis_name)
-    classes = local * _product([lax.axis_size(name) for name in shards])
+    classes = local * math.prod(lax.axis_size(name) for name in shards)
 
     array = real(function, "labels", labels)
     soft = array.ndim == features.ndim and scale is None
@@ -89,13 +89,13 @@ def linear_loss(
     )
     features = clean(features, kept).reshape(count, width)
     if scale is not None:
-        features = scale * _direction(features.astype(dtype))
+        features = scale * unit(features.astype(dtype), 1)
     head = Head(
         weights,
         bias,
         None if soft_cap is None else _scalar(function, "soft_cap", soft_cap, dtype, open_low=True),
         _unless_zero(function, "label_smoothing", label_smoothing, dtype, 1),
-        _unless_zero(function, "z_penalty", z_penalty, dtype, jnp.inf),
+        _unless_zero(function, "z_penalty", z_penalty, dtype, math.inf),
         tuple(jnp.asarray(x, dtype) for x in arguments),
     )
     ids = targets.values.reshape(count, *array.shape[len(batch) :])
@@ -105,7 +105,8 @@ def linear_loss(
     factor = None
     if example_weights is not None:
         factor = real(function, "example_weights", example_weights)
-        check_same_shape(function, "example_weights", factor, "the batch", jnp.empty(batch, bool))
+        if factor.shape != batch:
+            raise ValueError(f"{function}: example_weights must have shape {list(batch)}, got {describe(factor)}")
         factor = clean(factor, kept).astype(dtype)
     if reduction == "none":
         losses = finish(losses_apart(plan, head, rows).reshape(batch), kept, targets.valid)
@@ -122,9 +123,9 @@ def linear_loss(
 
 
 def _place(function: str, plan: Plan, head: Head, rows: Rows) -> tuple[Head, Rows]:
-    """Under `shard_map`: every array of the type that its gradient has, and ids counted from the shard's first class.
+    """Under `shard_map`: arrays of the types that their gradients have, and ids counted from the shard's first class.
 
-    What is split over nothing but the classes' axes is not made to vary over them, so that losses stay the same there.
+    Gradients by weights, bias, cap and features differ from shard to shard of the classes; all others are the same.
     """
     if plan.shards and not set(plan.shards) <= set(axes_of(head.weights)):
         raise ValueError(
@@ -143,12 +144,6 @@ def _place(function: str, plan: Plan, head: Head, rows: Rows) -> tuple[Head, Row
     return Head(*split[:3], *whole[3:]), rows
 
 
-def _direction(vectors: Array) -> Array:
-    squared = jnp.sum(vectors**2, axis=-1, keepdims=True)
-    directed = squared > 1e-24
-    return vectors * jnp.where(directed, lax.rsqrt(jnp.where(directed, squared, 1)), 0)
-
-
 def _default_rows(weights: Array, width: int) -> int:
     """Rows whose float32 logits take the memory of the weights, which is enough for the products to be efficient."""
     return min(max(width * weights.dtype.itemsize // 4, 128), 1024)
@@ -156,13 +151,6 @@ def _default_rows(weights: Array, width: int) -> int:
 
 def _names(axes: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if axes is None else (axes,) if isinstance(axes, str) else tuple(axes)
-
-
-def _product(sizes: Sequence[int]) -> int:
-    product = 1
-    for size in sizes:
-        product *= size
-    return product
 
 
 def _positive(function: str, name: str, value: Any) -> int:

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._inputs import compute_dtype
 from objectives._typing import Array
 
 Axes = tuple[str, ...]
@@ -206,25 +207,20 @@ def _sweep(plan: Plan, head: Head, rows: Rows) -> tuple[Array, Head, Rows]:
         return join(losses), Head(*[None] * 5, ()), Rows(*[None] * 4)
     gradient, labels = sums
     if plan.directions:
-        gradient = gradient._replace(weights=_pull_direction(plan, head.weights, gradient.weights))
+        pull = jax.vjp(lambda w: unit(w, 1 - plan.class_axis), head.weights.astype(dtype))[1]
+        gradient = gradient._replace(weights=pull(gradient.weights)[0])
     return join(losses), gradient, Rows(join(features), labels, None, None)
 
 
 def _dtype(head: Head, rows: Rows) -> Any:
-    return jnp.promote_types(jnp.promote_types(head.weights.dtype, rows.features.dtype), jnp.float32)
+    return compute_dtype(head.weights, rows.features, *(() if head.bias is None else (head.bias,)))
 
 
-def _direction(plan: Plan, weights: Array, dtype: Any) -> Array:
-    """Class weights at length one; those without direction are 0, with gradient 0."""
-    weights = weights.astype(dtype)
-    squared = jnp.sum(weights**2, axis=1 - plan.class_axis, keepdims=True)
+def unit(vectors: Array, axis: int) -> Array:
+    """Vectors at length one; those without direction are 0, with gradient 0."""
+    squared = jnp.sum(vectors**2, axis=axis, keepdims=True)
     directed = squared > 1e-24
-    return weights * jnp.where(directed, lax.rsqrt(jnp.where(directed, squared, 1)), 0)
-
-
-def _pull_direction(plan: Plan, weights: Array, cotangent: Array) -> Array:
-    pull = jax.vjp(lambda w: _direction(plan, w, cotangent.dtype), weights.astype(cotangent.dtype))[1]
-    return pull(cotangent)[0]
+    return vectors * jnp.where(directed, lax.rsqrt(jnp.where(directed, squared, 1)), 0)
 
 
 def _tile(plan: Plan, head: Head, number: Array) -> tuple[Array, Array, Array]:
@@ -261,7 +257,7 @@ def _slice_tangent(size: int, axis: int, primals: Any, tangents: Any) -> tuple[A
 
 def _weights_of(plan: Plan, head: Head, first: Array, dtype: Any) -> Array:
     tile = _slice(head.weights, first, _width(plan, head), plan.class_axis)
-    return _direction(plan, tile, dtype) if plan.directions else tile
+    return unit(tile.astype(dtype), 1 - plan.class_axis) if plan.directions else tile
 
 
 def _raw_logits(plan: Plan, head: Head, features: Array, first: Array, dtype: Any) -> Array:
