@@ -174,6 +174,8 @@ def _unless_zero(function: str, name: str, value: Scalar, dtype: Any, high: floa
 def elementwise(given: Any, dtype: Any) -> tuple[Callable[..., Array], list[Any]]:
     """A caller's elementwise function and the traced numbers that it closes over, so that those have gradients too."""
     converted, constants = jax.closure_convert(given, jnp.zeros((), dtype))
+    if not constants:
+        return given, []
 
     def apply(values: Array, *constants: Array) -> Array:
         one = converted

@@ -42,7 +42,7 @@ def linear_margin_softmax_loss(
         weights: Weights w of the classes, `[C, D]`; see `class_axis`. Of any length.
         labels: Class ids `[...]`.
         margin: m, from target cosines to the smaller cosines that are trained, elementwise. Numbers that it closes over
-            may be traced.
+            may be traced, though not inside a `shard_map`.
         scale: Inverse temperature s of the softmax, positive.
         reduction: "none" for losses per example, "sum", or "mean" over the weights of the examples that `where` keeps.
             A reduced loss and its gradients take three products with the weights, losses per example four.

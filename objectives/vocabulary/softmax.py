@@ -41,7 +41,8 @@ def linear_softmax_loss(
         features: What the head gets x `[..., D]`.
         weights: Weights w of the classes, `[C, D]`; see `class_axis`.
         labels: Class ids `[...]`, or probabilities (one-hot included) `[..., C]`.
-        penalty: φ, from log probabilities to losses, elementwise. Numbers that it closes over may be traced.
+        penalty: φ, from log probabilities to losses, elementwise. Numbers that it closes over may be traced, though not
+            inside a `shard_map`.
         bias: Added to the logits `[C]`; a class with -inf is switched off.
         soft_cap: Bound k of the logits, k tanh(logits / k), positive; None for no bound. Gemma 2 takes 30.
         z_penalty: Coefficient of (log Z)², which keeps the normaliser Z near 1; PaLM takes 1e-4.
