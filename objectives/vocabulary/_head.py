@@ -93,7 +93,9 @@ def linear_loss(
     head = Head(
         weights,
         bias,
-        None if soft_cap is None else _scalar(function, "soft_cap", soft_cap, dtype, open_low=True),
+        None
+        if soft_cap is None
+        else jnp.asarray(hyperparameter(function, "soft_cap", soft_cap, dtype, 0, open_low=True), dtype),
         _unless_zero(function, "label_smoothing", label_smoothing, dtype, 1),
         _unless_zero(function, "z_penalty", z_penalty, dtype, math.inf),
         tuple(jnp.asarray(x, dtype) for x in arguments),
@@ -157,12 +159,6 @@ def _positive(function: str, name: str, value: Any) -> int:
     if not isinstance(value, int) or value < 1:
         raise ValueError(f"{function}: {name} must be a positive integer, got {value!r}")
     return value
-
-
-def _scalar(
-    function: str, name: str, value: Scalar, dtype: Any, low: float = 0, high: float = jnp.inf, **kind
-) -> Array:
-    return jnp.asarray(hyperparameter(function, name, value, dtype, low, high, **kind), dtype)
 
 
 def _unless_zero(function: str, name: str, value: Scalar, dtype: Any, high: float) -> Array | None:

@@ -16,7 +16,7 @@ Soft labels q are the same with r = log Z for every class: loss = Σ_c q_c φ(t_
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,9 @@ from jax import lax
 from objectives._inputs import compute_dtype
 from objectives._typing import Array
 
-Axes = tuple[str, ...]
+Axes: TypeAlias = tuple[str, ...]
+Maybe: TypeAlias = Any
+"""An array, or None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,11 @@ class Head(NamedTuple):
         arguments: Further arguments of φ.
     """
 
-    weights: Array
-    bias: Array | None
-    soft_cap: Array | None
-    smoothing: Array | None
-    z_penalty: Array | None
+    weights: Maybe
+    bias: Maybe
+    soft_cap: Maybe
+    smoothing: Maybe
+    z_penalty: Maybe
     arguments: tuple[Array, ...]
 
 
@@ -84,10 +86,10 @@ class Rows(NamedTuple):
         coefficients: `[N]`, what the losses are multiplied by.
     """
 
-    features: Array
-    labels: Array
-    kept: Array
-    coefficients: Array | None
+    features: Maybe
+    labels: Maybe
+    kept: Maybe
+    coefficients: Maybe
 
 
 class Statistics(NamedTuple):
@@ -282,7 +284,7 @@ def _cap(raw: Array, soft_cap: Array | None) -> Array:
 
 def _read_classes(
     plan: Plan, head: Head, rows: Rows, keep_logits: bool, ids: Array | None
-) -> tuple[Array, Array, Array, Array | None]:
+) -> tuple[Array, Array, Array, Maybe]:
     """Log total `[B]` (without the label's, where there are ids), the label's logit, the mean, and the raw logits."""
     dtype, size = _dtype(head, rows), rows.features.shape[0]
 
@@ -436,7 +438,7 @@ def _products(
         weights = _weights_of(plan, head, first, dtype).astype(dtype)
         by_features = by_features + lax.dot_general(by_raw, weights, (((1,), (plan.class_axis,)), ((), ())))
         pair = (by_raw, features) if plan.class_axis == 0 else (features, by_raw)
-        by_weights = lax.dot_general(*pair, (((0,), (0,)), ((), ())))
+        by_weights = lax.dot_general(pair[0], pair[1], (((0,), (0,)), ((), ())))
         by_head = by_head._replace(weights=add(by_head.weights, by_weights, first, plan.class_axis))
         if head.bias is not None:
             by_head = by_head._replace(bias=add(by_head.bias, jnp.sum(by_raw, axis=0), first, 0))
