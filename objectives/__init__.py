@@ -32,6 +32,7 @@ Rooms, one topic a file:
 - `diagnostics`: what is measured and not minimised
 - `diagnostics`: what you measure and do not minimise: calibration errors
 - `diagnostics`: what is measured and not minimised: scores of classifiers, of generated text and images
+- `vocabulary`: the softmax and margin losses from features and weights, for many classes
 - `reductions`: means and sums with masks and weights, safe on nothing
 
 Every loss has the same signature, `f(predictions, targets, *, hyperparameters, where=None)`. A separable loss returns
@@ -459,6 +460,15 @@ from objectives.time_series import (
     soft_dtw_divergence,
     temporal_distortion_loss,
 )
+from objectives.vocabulary import (
+    linear_arcface_loss,
+    linear_cosface_loss,
+    linear_cross_entropy,
+    linear_focal_loss,
+    linear_margin_softmax_loss,
+    linear_poly_loss,
+    linear_softmax_loss,
+)
 
 __all__ = [
     "BrierDecomposition",
@@ -669,6 +679,13 @@ __all__ = [
     "least_squares_generator_loss",
     "legendretron_loss",
     "likelihood_weighted_loss",
+    "linear_arcface_loss",
+    "linear_cosface_loss",
+    "linear_cross_entropy",
+    "linear_focal_loss",
+    "linear_margin_softmax_loss",
+    "linear_poly_loss",
+    "linear_softmax_loss",
     "log_cosh_dice_loss",
     "log_cosh_loss",
     "log_normal_nll_loss",
