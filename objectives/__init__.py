@@ -30,8 +30,6 @@ Rooms, one topic a file:
 - `robust_estimation`: hypotheses of RANSAC, scored (MSAC) and averaged
 - `matrix_sensing`: low-rank matrices from linear measurements
 - `diagnostics`: what is measured and not minimised
-- `diagnostics`: what you measure and do not minimise: calibration errors
-- `diagnostics`: what is measured and not minimised: scores of classifiers, of generated text and images
 - `vocabulary`: the softmax and margin losses from features and weights, for many classes
 - `reductions`: means and sums with masks and weights, safe on nothing
 

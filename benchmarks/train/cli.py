@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to train; give an option several times, or commas, to compare")
     what.add_argument("--task", metavar="NAME", help=f"{', '.join(TASKS)} (default: digits)")
-    what.add_argument("--objective", action="append", metavar="NAME(...)", help="default: softmax_cross_entropy")
+    what.add_argument("--objective", action="append", metavar="NAME(...)", help="default: the task's")
     what.add_argument("--optimizer", action="append", metavar="NAME(...)", help="default: the task's comparison")
     what.add_argument("--gradient", action="append", metavar="NAME(...)", help="default: backprop, or per_task()")
     what.add_argument(

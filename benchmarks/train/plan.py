@@ -81,8 +81,9 @@ def entries(options: Options, task: Task) -> list[Entry]:
         aggregate = aggregate or pieces.get("aggregate") or NONE
         gradient = gradient or pieces.get("gradient") or ("backprop" if aggregate == NONE else "per_task()")
         optimizer = optimizer or pieces.get("optimizer") or "adamw"
-        found[objective or "softmax_cross_entropy", optimizer, gradient, aggregate, rate] = None
-    return [_entry(number, key, list(found)) for number, key in enumerate(found)]
+        objective = objective or pieces.get("objective") or task.defaults.objective
+        found[objective, optimizer, gradient, aggregate, rate] = None
+    return [_entry(number, key, list(found), task.defaults.objective) for number, key in enumerate(found)]
 
 
 def _aggregates(options: Options, task: Task) -> tuple[str, ...] | None:
@@ -93,12 +94,12 @@ def _aggregates(options: Options, task: Task) -> tuple[str, ...] | None:
     return tuple(name for given in options.aggregate for name in (every if given == ALL else (given,)))
 
 
-def _entry(number: int, key: tuple[Any, ...], keys: list[tuple[Any, ...]]) -> Entry:
-    """An entry whose label tells what sets it apart: the optimizer always, the rest where it is not the common one."""
+def _entry(number: int, key: tuple[Any, ...], keys: list[tuple[Any, ...]], usual: str) -> Entry:
+    """An entry whose label tells what sets it apart: the optimizer always, the rest where it is not the usual one."""
     objective, optimizer, gradient, aggregate, rate = key
     rates = {k[4] for k in keys}
     parts = [
-        objective if objective != "softmax_cross_entropy" or len({k[0] for k in keys}) > 1 else "",
+        objective if objective != usual or len({k[0] for k in keys}) > 1 else "",
         gradient if gradient not in ("backprop", "per_task()") else "",
         aggregate if aggregate != NONE else "mean" if len({k[3] for k in keys}) > 1 else "",
         optimizer if rate is None or len(rates) == 1 else f"{optimizer} @ {rate}",

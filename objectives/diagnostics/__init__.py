@@ -1,6 +1,4 @@
-"""What is measured and not minimised.
-Diagnostics: what you measure and do not minimise.
-What is measured and not minimised, by topic.
+"""What is measured and not minimised, by topic.
 
 - `curvature`: the spectrum of the Hessian by Lanczos' method, of a whole loss and class by class
 - `imbalance`: false heads, recall of rare triplets, lengths of class vectors, separation and spread of features
@@ -15,7 +13,8 @@ What is measured and not minimised, by topic.
 - `images`: peak signal-to-noise ratio (structural similarity can be minimised, and is in `objectives.images`)
 
 Diagnostics take the arguments of objectives, under `jit` too. Those that only a whole data set has take `axis_name` for
-a batch split over devices; confusion matrices of several batches add up."""
+a batch split over devices; confusion matrices of several batches add up.
+"""
 
 from objectives.diagnostics.calibration import (
     BrierDecomposition,

@@ -101,7 +101,7 @@ def update_curriculum(
     embeddings, weights = lax.stop_gradient(embeddings), lax.stop_gradient(weights)
     kept, dtype = mask(name, where, embeddings.shape[:-1]), compute_dtype(embeddings, weights)
     targets = class_labels(name, labels, (*embeddings.shape[:-1], weights.shape[0]), dtype, kept)
-    if not targets.are_ids:
+    if targets.valid is None:
         raise ValueError(f"{name}: labels must be class ids {list(embeddings.shape[:-1])}, got probabilities")
     share = hyperparameter(name, "decay", decay, dtype, 0, 1)
     vector, centres = clean(embeddings, kept), weights[targets.values]

@@ -143,7 +143,7 @@ def partial_fc_loss(
     sharpness = hyperparameter(name, "scale", scale, dtype, 0, open_low=True)
     classes, key = weights.shape[0], prng_key(name, "key", key)
     targets = class_labels(name, labels, (*embeddings.shape[:-1], classes), dtype, kept)
-    if not targets.are_ids:
+    if targets.valid is None:
         raise ValueError(f"{name}: labels must be class ids {list(embeddings.shape[:-1])}, got probabilities")
     shards = 1 if axis_name is None else lax.axis_size(axis_name)
     least = min(classes, shards * targets.values.size)

@@ -228,7 +228,8 @@ def check_degenerate_inputs_are_finite(case: Objective) -> None:
 
 def check_jit_equals_eager(case: Objective) -> None:
     arguments = case.example()
-    same(case.compiled(arguments), case.value_and_gradients(arguments), "jit differs from eager")
+    eager = call(case.function, arguments, **case.options)
+    same(case.compiled(arguments)[0], eager, "jit differs from eager")
 
 
 def check_vmap_equals_loop(case: Objective) -> None:
@@ -249,7 +250,9 @@ def check_derivatives(case: Objective) -> None:
 
         moving = {name: arguments[name] for name in case.differentiable}
         tolerance = {"rtol": 1e-4, "atol": 1e-5, "eps": 1e-5}
-        check_grads(jax.jit(function), (moving,), order=1, modes=("fwd", "rev"), **tolerance)
+        # Where there are second derivatives, they are the forward mode of the reverse one.
+        modes = ("rev",) if case.smooth > 1 else ("fwd", "rev")
+        check_grads(jax.jit(function), (moving,), order=1, modes=modes, **tolerance)
         if case.smooth > 1:
             check_grads(jax.jit(jax.grad(function)), (moving,), order=1, modes=("fwd",), **tolerance)
 

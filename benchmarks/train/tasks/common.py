@@ -41,6 +41,7 @@ class Defaults(NamedTuple):
     batch: int
     learning_rate: float
     entries: tuple[dict[str, str], ...]
+    objective: str = "softmax_cross_entropy"
 
 
 class Task(NamedTuple):

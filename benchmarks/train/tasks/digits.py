@@ -1,4 +1,8 @@
-"""Handwritten digits: 1797 images of 8x8 pixels from the UCI repository, as scikit-learn ships them."""
+"""Handwritten digits: 1797 images of 8x8 pixels from the UCI repository, as scikit-learn ships them.
+
+Three tasks: the digits as they are; with a long tail of rare classes; with wrong labels. The images held out, and the
+score on them, are the same for all three.
+"""
 
 from typing import Any
 
@@ -21,9 +25,12 @@ from benchmarks.train.tasks.common import (
     predicted_class,
     random_shift,
 )
+from objectives import expected_calibration_error
 
 ACCURACY = Metric("accuracy", "test accuracy", 100.0, 2, "%", higher_is_better=True)
 TEST_LOSS = Metric("loss", "test loss", 1.0, 4, "", higher_is_better=False)
+CALIBRATION = Metric("calibration", "calibration error", 100.0, 2, "%", higher_is_better=False)
+CLASSES = 10
 ENTRIES = (
     {"optimizer": "adamw"},
     {"optimizer": "ademamix"},
@@ -32,21 +39,65 @@ ENTRIES = (
 )
 
 
+RARE_ENTRIES = tuple(
+    {"objective": objective}
+    for objective in ("softmax_cross_entropy", "balanced_softmax_loss", "ldam_loss", "vs_loss", "focal_loss")
+)
+NOISY_ENTRIES = tuple(
+    {"objective": objective}
+    for objective in (
+        "softmax_cross_entropy",
+        "generalized_cross_entropy_loss",
+        "symmetric_cross_entropy_loss",
+        "active_passive_loss",
+        "forward_correction_loss",
+    )
+)
+RAREST = 0.04
+WRONG = 0.4
+
+
 def load() -> Task:
     """The task: classify a digit; a stratified fifth is held out, the same for every seed."""
     train, test = load_digits_split()
+    about = "UCI handwritten digits, small convolutional network, one-pixel shifts; a stratified fifth held out"
+    return _task("digits", about, train, test, ENTRIES, {})
+
+
+def load_imbalanced() -> Task:
+    """The task: classify a digit where each is rarer than the one before; what is held out has as many of each."""
+    train, test = load_digits_split()
+    train = _long_tail(train)
+    about = f"UCI handwritten digits, of which 9 is {RAREST:g} as frequent as 0 in training and not in the test"
+    given = {"class_counts": np.bincount(train["label"], minlength=CLASSES).astype(np.float32)}
+    return _task("imbalanced_digits", about, train, test, RARE_ENTRIES, given)
+
+
+def load_noisy() -> Task:
+    """The task: classify a digit when many of the labels to learn from are wrong; those held out are right."""
+    train, test = load_digits_split()
+    train = _wrong_labels(train)
+    about = f"UCI handwritten digits, {WRONG:g} of the training labels drawn from the other nine; the test has the true"
+    transition = np.where(np.eye(CLASSES, dtype=bool), 1 - WRONG, WRONG / (CLASSES - 1)).astype(np.float32)
+    return _task("noisy_digits", about, train, test, NOISY_ENTRIES, {"transition": transition})
+
+
+def _task(
+    name: str, about: str, train: Arrays, test: Arrays, compared: tuple[dict[str, str], ...], given: Arrays
+) -> Task:
+    """The digits, some of them; `given` are arrays that an objective may ask for, whatever the batch."""
     network = Network()
     return Task(
-        name="digits",
-        about="UCI handwritten digits, small convolutional network, one-pixel shifts; a stratified fifth held out",
+        name=name,
+        about=about,
         train=train,
         test=test,
         init=lambda key: network.init(key, train["image"][:1]),
         sample=epoch_batch,
-        loss=lambda objective, apart: _loss(network, objective),
-        evaluate=lambda objective, params, test: _evaluate(network, objective, params, test),
-        metrics=(ACCURACY, TEST_LOSS),
-        defaults=Defaults(seeds=3, steps=800, batch=128, learning_rate=3e-3, entries=ENTRIES),
+        loss=lambda objective, apart: _loss(network, objective, given),
+        evaluate=lambda objective, params, test: _evaluate(network, objective, given, params, test),
+        metrics=(ACCURACY, TEST_LOSS, CALIBRATION),
+        defaults=Defaults(seeds=3, steps=800, batch=128, learning_rate=3e-3, entries=compared),
         examples=len(train["label"]),
     )
 
@@ -63,24 +114,48 @@ def load_digits_split() -> tuple[Arrays, Arrays]:
     return train, test
 
 
+def _long_tail(train: Arrays) -> Arrays:
+    """The first examples of every class, as many as an exponential from 1 to `RAREST` of the commonest allows."""
+    labels = train["label"]
+    most = np.bincount(labels).max()
+    kept = [
+        np.flatnonzero(labels == label)[: round(most * RAREST ** (label / (CLASSES - 1)))] for label in range(CLASSES)
+    ]
+    rows = np.sort(np.concatenate(kept))
+    return {name: values[rows] for name, values in train.items()}
+
+
+def _wrong_labels(train: Arrays) -> Arrays:
+    """A share `WRONG` of the labels moved to one of the others, each as likely."""
+    generator = np.random.default_rng(0)
+    labels = train["label"]
+    moved = (labels + generator.integers(1, CLASSES, len(labels))) % CLASSES
+    wrong = generator.random(len(labels)) < WRONG
+    return train | {"label": np.where(wrong, moved, labels).astype(np.int32)}
+
+
 class Network(nn.Module):
     """The trunk and a class head."""
 
     @nn.compact
     def __call__(self, images: jax.Array) -> Arrays:
         """Images `[B, 8, 8]` to the arrays an objective may ask for."""
-        return ClassHead(10)(Trunk()(images))
+        return ClassHead(CLASSES)(Trunk()(images))
 
 
-def _loss(network: Network, objective: Objective) -> LossFn:
+def _loss(network: Network, objective: Objective, given: Arrays) -> LossFn:
     def loss_fn(params: Arrays, batch: Arrays, key: jax.Array) -> tuple[jax.Array, Arrays]:
         outputs: Any = network.apply(params, random_shift(key, batch["image"]))
-        return mean_objective(objective, outputs, batch["label"]), {}
+        return mean_objective(objective, outputs | given, batch["label"]), {}
 
     return loss_fn
 
 
-def _evaluate(network: Network, objective: Objective, params: Arrays, test: Arrays) -> Arrays:
+def _evaluate(network: Network, objective: Objective, given: Arrays, params: Arrays, test: Arrays) -> Arrays:
     outputs: Any = network.apply(params, test["image"])
-    correct = predicted_class(objective, outputs) == test["label"]
-    return {"accuracy": jnp.mean(correct), "loss": mean_objective(objective, outputs, test["label"])}
+    correct = predicted_class(objective, outputs | given) == test["label"]
+    return {
+        "accuracy": jnp.mean(correct),
+        "loss": mean_objective(objective, outputs | given, test["label"]),
+        "calibration": expected_calibration_error(outputs["logits"], test["label"]),
+    }
