@@ -127,9 +127,9 @@ def weighted_sum(plan: Plan, head: Head, rows: Rows) -> Array:
 
 
 def _sum_forward(plan: Plan, head: Head, rows: Rows) -> tuple[Array, Any]:
-    losses, *gradients = _sweep(plan, head, rows)
+    losses, of_head, of_rows = _sweep(plan, head, rows)
     dtypes = jax.tree.map(lambda x: jnp.zeros(0, x.dtype), (head, rows))
-    return _weigh(rows, losses), (dtypes, gradients[0], gradients[1]._replace(coefficients=losses))
+    return _weigh(rows, losses), (dtypes, of_head, of_rows._replace(coefficients=losses))
 
 
 def _sum_backward(plan: Plan, residuals: Any, cotangent: Array) -> tuple[Head, Rows]:
@@ -184,7 +184,7 @@ def _sweep(plan: Plan, head: Head, rows: Rows) -> tuple[Array, Head, Rows]:
         padded = jnp.pad(array, [(0, chunks * size - count)] + [(0, 0)] * (array.ndim - 1))
         return padded.reshape(size, chunks, *array.shape[1:]).swapaxes(0, 1)
 
-    def join(array: Array) -> Array:
+    def join(array: Any) -> Array:
         return array.swapaxes(0, 1).reshape(chunks * size, *array.shape[2:])[:count]
 
     def step(sums: Any, part: tuple[Rows, Array]) -> tuple[Any, tuple[Array, Array | None]]:
@@ -206,7 +206,7 @@ def _sweep(plan: Plan, head: Head, rows: Rows) -> tuple[Array, Head, Rows]:
     pieces = jax.tree.map(split, rows._replace(labels=None) if plan.soft else rows)
     sums, (losses, features) = lax.scan(step, sums, (pieces, jnp.arange(chunks)))
     if sums is None:
-        return join(losses), Head(*[None] * 5, ()), Rows(*[None] * 4)
+        return join(losses), Head(None, None, None, None, None, ()), Rows(None, None, None, None)
     gradient, labels = sums
     if plan.directions:
         pull = jax.vjp(lambda w: unit(w, 1 - plan.class_axis), head.weights.astype(dtype))[1]

@@ -2,7 +2,7 @@
 
 | file | what |
 |---|---|
-| `digits.py` | handwritten digits (scikit-learn's UCI digits), a small convolutional network; rare classes, wrong labels |
+| `digits.py` | scikit-learn's handwritten digits, a small convolutional network; rare classes, wrong labels |
 | `diabetes.py` | the progression of diabetes (scikit-learn's 442 patients), a dense network |
 | `text.py` | the next byte of the English in Python's own `pydoc_data.topics`, a small transformer |
 | `multitask.py` | digits again: class, parity and reconstruction from one trunk, three losses that pull apart |
