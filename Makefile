@@ -17,12 +17,12 @@ train: $(ENV)/.train  ## the main job: compare optimizers on real data (ARGS='--
 test: lint types $(ENV)/.test  ## lint, types, doctests and the whole suite
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-latest:  ## the contracts (a case a function) and the train step on the newest Python and JAX that can be found
+test-latest:  ## the contracts that a version can break and the train step, on the newest Python and JAX that can be found
 	@if [ -n "$(NEWEST)" ]; then $(MAKE) PYTHON=$(NEWEST) .test-latest; \
 	else echo "no Python newer than $(VERSION) found: $(VERSION) already has the newest JAX here"; fi
 
 .test-latest: $(ENV)/.test
-	CONTRACTS=first $(BIN)/python -m pytest -n auto --dist worksteal tests/contracts tests/optimizers/training tests/benchmarks objectives optimizers $(ARGS)
+	CONTRACTS=newest $(BIN)/python -m pytest -n auto --dist worksteal tests/contracts tests/optimizers/training tests/benchmarks objectives optimizers $(ARGS)
 
 lint: $(ENV)/.test
 	$(BIN)/ruff check .

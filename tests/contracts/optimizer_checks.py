@@ -522,3 +522,18 @@ INNER = {
     check_faults_are_named,
     check_docstring,
 }
+# What another version of JAX, Flax or Orbax may do otherwise; the rest is arithmetic.
+NEWEST = {
+    check_dtypes_are_kept,
+    check_state_is_dtype_stable_in_scan,
+    check_jit_equals_eager,
+    check_inject_hyperparams,
+    check_map_params,
+    check_compiles_once,
+    check_donated_buffers_are_reused,
+    check_state_survives_flax_serialization,
+    check_state_survives_orbax,
+    check_sharded_parameters_give_sharded_states,
+    check_lowers_for_every_platform,
+    check_no_host_callback,
+}

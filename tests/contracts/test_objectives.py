@@ -6,7 +6,9 @@ from contracts.cases import OBJECTIVES, every
 from contracts.common import pairs
 
 
-@pytest.mark.parametrize(("check", "case"), pairs(every("CASES", OBJECTIVES), objective_checks.CHECKS))
+@pytest.mark.parametrize(
+    ("check", "case"), pairs(every("CASES", OBJECTIVES), objective_checks.CHECKS, newest=objective_checks.NEWEST)
+)
 def test_contract(check, case):
     check(case)
 

@@ -14,7 +14,13 @@ from contracts.common import pairs
 
 @pytest.mark.parametrize(
     ("check", "case"),
-    pairs(every("TRANSFORMATIONS"), optimizer_checks.CHECKS, once=optimizer_checks.ONCE, inner=optimizer_checks.INNER),
+    pairs(
+        every("TRANSFORMATIONS"),
+        optimizer_checks.CHECKS,
+        once=optimizer_checks.ONCE,
+        inner=optimizer_checks.INNER,
+        newest=optimizer_checks.NEWEST,
+    ),
 )
 def test_transformation(check, case):
     check(case)
