@@ -595,6 +595,13 @@ class TestEnsLoss:
         assert (np.asarray(gradient)[[0, 2, 3]] != 0).all()
         assert np.isnan(o.ensloss(logits[2:], jnp.array([2, 1]), jax.random.key(0))).tolist() == [True, False]
 
+    def test_masked_examples_take_no_draw(self, monkeypatch):
+        draws = np.array([-1.0, -3.0, -2.0, -9.0, -9.0])
+        monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: jnp.asarray(draws, dtype))
+        logits, where = jnp.array([0.5, 0.0, -1.0, 0.0, 0.9]), np.array([True, False, True, False, True])
+        gradient = jax.grad(lambda f: o.ensloss(f, jnp.ones(5), jax.random.key(0), where=where).sum())(logits)
+        np.testing.assert_allclose(gradient, -np.exp([-2, -np.inf, -1, -np.inf, -3]) - 1e-6 * where, rtol=1e-6)
+
     @pytest.mark.parametrize("masked", [False, True])
     def test_shards_take_the_ranks_of_the_global_batch(self, masked):
         mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
