@@ -17,6 +17,7 @@ sorting for α = 3/2 and 2 and by bisection of τ otherwise. A member is its Ω*
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -391,7 +392,7 @@ def _entmax(scores: Array, alpha: Array) -> Array:
         logs = jnp.where(small, series, jnp.log1p(safe) / jnp.where(beta == 0, 1, beta))
         return jnp.where(inside, jnp.exp(logs), 0)
 
-    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = low + (high - low) / 2
         heavy = jnp.sum(p_of(middle), axis=-1, keepdims=True) >= 1

@@ -128,8 +128,9 @@ def of_scikit_learn() -> None:
     )
     signs, margins = 2 * labels[:, 0] - 1, 2 * normal(30).numpy()
     GOLDEN["hinge/logits"], GOLDEN["hinge/labels"] = margins, labels[:, 0]
+    # One example at a time by its weight: scikit-learn takes both classes from the labels it is given.
     GOLDEN["hinge/loss"] = np.array(
-        [sklearn.metrics.hinge_loss([s], [m], labels=[-1, 1]) for s, m in zip(signs, margins)]
+        [sklearn.metrics.hinge_loss(signs, margins, sample_weight=weights) for weights in np.eye(30)]
     )
 
 

@@ -433,7 +433,7 @@ class TestLinks:
             gradient = jax.grad(lambda x: loss(x).sum())(LOGITS)
             np.testing.assert_allclose(gradient.sum(-1), 0, atol=1e-13)
             np.testing.assert_allclose((gradient * LOGITS).sum(-1), 0, atol=1e-13)
-            one_hot = o.spherical_z_loss(np.eye(10)[:1], np.array([0]), a=400.0, b=4.0)
+            one_hot = o.spherical_z_loss(np.eye(10)[:1], np.array([0]), a=400.0, b=4.0, epsilon=1e-9)
             np.testing.assert_allclose(one_hot, 4 - 3, rtol=1e-9)  # z is √(10 - 1), and a is nearly a hinge
             equal = o.spherical_z_loss(np.ones((1, 3)), np.array([0]), a=0.1, b=10.0)
             np.testing.assert_allclose(equal, 10 * np.log1p(np.e), rtol=1e-12)
@@ -595,6 +595,13 @@ class TestEnsLoss:
         assert (np.asarray(gradient)[[0, 2, 3]] != 0).all()
         assert np.isnan(o.ensloss(logits[2:], jnp.array([2, 1]), jax.random.key(0))).tolist() == [True, False]
 
+    def test_masked_examples_take_no_draw(self, monkeypatch):
+        draws = np.array([-1.0, -3.0, -2.0, -9.0, -9.0])
+        monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: jnp.asarray(draws, dtype))
+        logits, where = jnp.array([0.5, 0.0, -1.0, 0.0, 0.9]), np.array([True, False, True, False, True])
+        gradient = jax.grad(lambda f: o.ensloss(f, jnp.ones(5), jax.random.key(0), where=where).sum())(logits)
+        np.testing.assert_allclose(gradient, -np.exp([-2, -np.inf, -1, -np.inf, -3]) - 1e-6 * where, rtol=1e-6)
+
     @pytest.mark.parametrize("masked", [False, True])
     def test_shards_take_the_ranks_of_the_global_batch(self, masked):
         mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -695,7 +702,7 @@ class TestNumerics:
 
     def test_alignment(self):
         w = {"a": jnp.asarray(RNG.normal(size=(3, 2)), jnp.bfloat16), "b": jnp.zeros(2)}
-        got = o.nlm_alignment(w, {"a": -3 * w["a"], "b": jnp.ones(2)})
+        got = o.nlm_alignment(w, {"a": -2 * w["a"], "b": jnp.ones(2)})
         np.testing.assert_allclose([got["a"], got["b"]], [1, 0], atol=1e-6)
         assert got["a"].dtype == jnp.float32
         huge = o.nlm_alignment(jnp.array([1e30, 0.0]), jnp.array([1e-30, 1e-30]))
