@@ -108,6 +108,7 @@ def update_curriculum(
     centres = centres if weights.ndim == 3 else centres[..., None, :]
     inner = jnp.einsum("...d,...kd->...k", vector, centres, precision="highest", preferred_element_type=dtype)
     cosine = jnp.max(inner * inverse_length(centres, dtype), axis=-1) * inverse_length(vector, dtype)
+    assert targets.valid is not None  # of ids
     counted = targets.valid if kept is None else targets.valid & kept
     count = total(counted.astype(dtype), axis_name)
     mean = total(clean(cosine, counted), axis_name) / jnp.maximum(count, 1)

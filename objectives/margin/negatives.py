@@ -151,6 +151,7 @@ def partial_fc_loss(
         raise TypeError(f"{name}: samples must be an integer, got {type(samples).__name__}")
     if not least <= samples <= classes:
         raise ValueError(f"{name}: samples must lie in [{least}, {classes}], got {samples}")
+    assert targets.valid is not None  # of ids
     counted = targets.valid if kept is None else targets.valid & kept
     present = jnp.where(counted, targets.values, classes).reshape(-1)
     if axis_name is not None:

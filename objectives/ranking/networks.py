@@ -351,7 +351,7 @@ def _run(
         partner, direction = partners[index], directions[index]
         other, other_rows = values[..., partner], rows[..., partner, :]
         rise = direction.astype(values.dtype) * (other - values)
-        share, hard = sigmoid(steepness * rise), rise >= 0
+        share, hard = sigmoid(jnp.asarray(steepness * rise)), rise >= 0
         if left_out is not None:
             fall = direction * (left_out[..., partner].astype(jnp.int32) - left_out)
             share = jnp.where(fall == 0, share, (fall > 0).astype(share.dtype))
@@ -368,7 +368,9 @@ def _run(
 def _mix(own: Array, other: Array, share: Array, hard: Array | None = None) -> Array:
     """A share of one's own and the rest of the other's; with `hard`, all of the one or the other, in value alone."""
     soft = share * own + (1 - share) * other
-    return soft if hard is None else jnp.where(hard, *map(lax.stop_gradient, (own, other))) + _gradient_of(soft)
+    if hard is None:
+        return soft
+    return jnp.where(hard, lax.stop_gradient(own), lax.stop_gradient(other)) + _gradient_of(soft)
 
 
 def _gradient_of(values: Array) -> Array:
