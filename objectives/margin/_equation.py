@@ -172,8 +172,9 @@ def shift_angle(cosine: Array, shift: Scalar | Array) -> Array:
 
 
 def add_angle(cosine: Array, shift: Scalar | Array) -> Array:
-    """cos(θ + shift) for a shift in [0, π], and cos θ - shift sin(shift) past π, so that it decreases."""
-    fallback = cosine - shift * jnp.sin(shift)
+    """cos(θ + shift) for a shift in [0, π], and cos θ - shift sin(shift) past π, or lower, so that it decreases."""
+    # From 2.33 on, shift sin(shift) would leave more than the -1 at π; the other leaves -1 there.
+    fallback = cosine - jnp.maximum(shift * jnp.sin(shift), 1 - jnp.cos(shift))
     return jnp.where(cosine >= -jnp.cos(shift), shift_angle(cosine, shift), fallback)
 
 

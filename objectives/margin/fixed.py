@@ -81,7 +81,8 @@ def arcface_loss(
     -\log \frac{e^{s \cos(\theta_y + m)}}{e^{s \cos(\theta_y + m)} + \sum_{j \ne y} e^{s \cos\theta_j}}
     $$
 
-    Where the angle plus the margin would pass π, the target logit is s (cos θ_y − m sin m), which keeps it decreasing.
+    Where the angle plus the margin would pass π, the target logit is s (cos θ_y − m sin m), which keeps it decreasing;
+    for margins above 2.33, for which it would not, it is s (cos θ_y − 1 + cos m).
 
     Args:
         embeddings: Embeddings `[..., D]`, of any length.

@@ -99,7 +99,7 @@ def margins(clones: pathlib.Path) -> None:
     record("sphereface_r", sphereface_r, inputs, constants)
 
     head = source(clones / "AdaFace" / "head.py", "AdaFace", "l2_norm")["AdaFace"]
-    longer = {"embeddings": x * torch.linspace(5, 30, 7, dtype=torch.float64)[:, None], "weights": w}
+    longer = {"embeddings": x * torch.linspace(2, 30, 7, dtype=torch.float64)[:, None], "weights": w}
     after = {}
 
     def adaface(x, w, y):
@@ -165,7 +165,7 @@ def margins(clones: pathlib.Path) -> None:
     )
 
     def unpg(x, w, y):
-        logits = cosine(x, w) - 0.4 * F.one_hot(y, 5)
+        logits = cosine(x, w) - 0.4 * F.one_hot(y, 5).double()  # of integers: 0.4 in float32
         _, negatives = build["convert_label_to_similarity"](F.normalize(x), y)
         kept = build["box_and_whisker_algorithm"](negatives, wisk=0.1)
         assert 0 < len(kept) < len(negatives)

@@ -44,6 +44,7 @@ GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "margin_ranking.
 RNG = np.random.default_rng(0)
 X, W = RNG.normal(size=(6, 3)), RNG.normal(size=(4, 3))
 IDS = np.array([0, 1, 2, 3, 0, 2])
+X[3] = 0.2 * W[0] - W[3]  # past π with a margin of 0.5
 KEY = jax.random.key(0)
 
 
@@ -188,6 +189,11 @@ def test_margins_decrease_in_the_angle():
     with jax.enable_x64(True):
         for margin in ({"factor": 4.0}, {"angle": 1.0}, {"factor": 1.5, "angle": 0.5, "cosine": 0.2}):
             assert (np.diff(combined_margin(**margin)(jnp.asarray(cosine))) < 0).all()
+        # At right angles to the other class, the losses tell the margins.
+        x, w = np.stack([cosine, np.sqrt(1 - cosine**2), 0 * cosine], -1), np.eye(3)[[0, 2]]
+        for margin in (0.5, 2.0, 2.6, 3.1, np.pi):
+            losses = arcface_loss(x, w, np.zeros(400, int), margin=margin, scale=1.0)
+            assert (np.diff(losses) > 0).all()
 
 
 def test_probabilities_mean_the_expected_loss():
@@ -217,7 +223,8 @@ def test_elastic_margins_are_handed_out_by_difficulty():
 
         def drawn(**options):  # the margins, from the losses
             losses = elastic_cosface_loss(x, w, y, KEY, scale=1.0, margin=1.0, std=0.3, **options)
-            return target - (others - np.log(np.expm1(losses)))
+            with np.errstate(divide="ignore"):  # masked losses are 0
+                return target - (others - np.log(np.expm1(losses)))
 
         plain, plus = drawn(), drawn(plus=True)
         assert abs(plain.mean() - 1.0) < 4 * 0.3 / np.sqrt(200)
@@ -288,9 +295,17 @@ def test_states_under_shard_map_are_those_of_the_batch():
 
 
 def test_curricular_negatives_weigh_more_later():
-    late, early = (curricularface_loss(X, W, IDS, Curriculum(jnp.asarray(t))) for t in (0.9, -0.9))
-    assert (late >= early).all()
-    assert (late > early).any()
+    """A hard cosine c becomes c (t + c), which grows with t where c is positive, and falls where it is negative."""
+    with jax.enable_x64(True):
+        late, early = (curricularface_loss(X, W, IDS, Curriculum(jnp.asarray(t)), scale=8.0) for t in (0.9, -0.9))
+        cosine, others = unit(X) @ unit(W).T, ~np.eye(4, dtype=bool)[IDS]
+        target = cosine[np.arange(6), IDS]
+        hard = others & (cosine > np.cos(np.arccos(target) + 0.5)[:, None])
+        near, far = hard & (cosine > 0), hard & (cosine < 0)
+        up, down = near.any(-1) & ~far.any(-1), far.any(-1) & ~near.any(-1)
+        assert up.any()
+        assert (late[up] > early[up]).all()
+        assert (late[down] < early[down]).all()
 
 
 def test_unpg_adds_what_lies_between_the_whiskers():
