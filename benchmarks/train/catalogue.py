@@ -8,6 +8,7 @@ from typing import Any
 import optax
 
 import objectives
+import objectives.diagnostics
 import optimizers
 import optimizers.aggregation
 import optimizers.gradients
@@ -27,6 +28,8 @@ TITLES = {
 SPECIAL = {"balgrad", "bloop", "loss_balancer", "m_config", "pareto_guided"}
 # Keywords that the tasks provide, not the user.
 PROVIDED = {"where", "weights", "key", "axis_name"}
+# Required keywords that a task gives where it can: what is known of the data, not of a batch.
+FACTS = ("class_counts", "transition")
 
 
 def functions_of(kind: str) -> Functions:
@@ -66,6 +69,18 @@ def required_arrays(objective: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty)
 
 
+def required_facts(objective: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the facts about the data that an objective takes by keyword, without a default."""
+    parameters = inspect.signature(objective).parameters
+    return tuple(
+        name
+        for name in FACTS
+        if name in parameters
+        and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        and parameters[name].default is inspect.Parameter.empty
+    )
+
+
 def is_rule(function: Callable[..., Any]) -> bool:
     """Whether a function is a gradient rule itself, as `backprop` is, and does not make one, as `sam` does."""
     return next(iter(inspect.signature(function).parameters), None) == "loss_fn"
@@ -83,7 +98,8 @@ def _public(module: Any) -> Functions:
 
 
 def _objectives() -> Functions:
-    return {name: f for name, f in _public(objectives).items() if {"labels", "targets"} & set(required_arrays(f))}
+    losses = {name: f for name, f in _public(objectives).items() if name not in objectives.diagnostics.__all__}
+    return {name: f for name, f in losses.items() if {"labels", "targets"} & set(required_arrays(f))}
 
 
 def _optimizers() -> Functions:

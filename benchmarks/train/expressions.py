@@ -66,7 +66,8 @@ def objective(text: str) -> "functools.partial[jax.Array]":
     for keyword in keywords:
         if keyword not in known:
             raise _unknown_keyword(scope, name, keyword, list(known))
-    missing = [key for key, p in known.items() if p.default is p.empty and key not in keywords]
+    given = {*keywords, *catalogue.required_facts(function)}
+    missing = [key for key, p in known.items() if p.default is p.empty and key not in given]
     if missing:
         raise UsageError(f"--objective: {name}() needs {', '.join(missing)}")
     return functools.partial(function, **keywords)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from objectives._inputs import check_callable, compute_dtype, floating, hyperparameter
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives.margin._equation import add_angle
 from objectives.vocabulary._head import elementwise, linear_loss
 
 
@@ -172,7 +173,7 @@ def linear_arcface_loss(
         features,
         weights,
         labels,
-        _with_margin(_add_angle),
+        _with_margin(add_angle),
         [sharpness, angle],
         scale=sharpness,
         reduction=reduction,
@@ -276,11 +277,3 @@ def _with_margin(margin: Callable[..., Array]) -> Callable[..., Array]:
         return jax.nn.softplus(log_rest - scale * margin(logit / scale, *arguments))
 
     return penalty
-
-
-def _add_angle(cosine: Array, angle: Array) -> Array:
-    """cos(θ + m), and what prolongs it where θ + m passes π; no slope where the sine has none."""
-    squared = (1 - cosine) * (1 + cosine)
-    sine = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
-    shifted = cosine * jnp.cos(angle) - sine * jnp.sin(angle)
-    return jnp.where(cosine >= -jnp.cos(angle), shifted, cosine - angle * jnp.sin(angle))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import objectives
-from benchmarks.train.catalogue import required_arrays
+from benchmarks.train.catalogue import required_arrays, required_facts
 from benchmarks.train.errors import UsageError
 
 Arrays = dict[str, Any]
@@ -143,10 +143,12 @@ class ClassHead(nn.Module):
 def objective_values(objective: Objective, arrays: Arrays, labels: jax.Array) -> jax.Array:
     """The objective on the arrays that its signature names; labels as integers, or one-hot where it wants those."""
     names = required_arrays(objective.func)
+    facts = [name for name in required_facts(objective.func) if name not in objective.keywords]
     one_hot = jax.nn.one_hot(labels, arrays["logits"].shape[-1])
     arrays = arrays | {"labels": labels, "targets": one_hot}
-    if missing := [name for name in names if name not in arrays]:
+    if missing := [name for name in (*names, *facts) if name not in arrays]:
         raise UsageError(f"{objective.func.__name__} needs {', '.join(missing)}, which this task does not have")
+    objective = partial(objective, **{name: arrays[name] for name in facts})
     try:
         return objective(*(arrays[name] for name in names))
     except (TypeError, ValueError):

@@ -46,7 +46,7 @@ def load() -> Task:
         loss=lambda objective, apart: _loss(network, objective),
         evaluate=lambda objective, params, test: _evaluate(network, objective, params, test),
         metrics=(R2, ABSOLUTE),
-        defaults=Defaults(seeds=5, steps=400, batch=64, learning_rate=2e-3, entries=ENTRIES, objective="squared_error"),
+        defaults=Defaults(seeds=5, steps=400, batch=64, learning_rate=1e-2, entries=ENTRIES, objective="squared_error"),
         examples=len(train["y"]),
     )
 
