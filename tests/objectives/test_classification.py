@@ -209,9 +209,11 @@ def test_bad_ids_are_nan_and_masked_ones_are_not(loss):
 def test_second_order():
     with jax.enable_x64(True):
         for loss in SOFTMAX_LOSSES:
-            check_grads(lambda x, f=loss: f(x, IDS), (LOGITS,), 2, rtol=1e-5, atol=1e-5)
-            check_grads(lambda x, q, f=loss: f(x, q), (LOGITS, ONE_HOT), 2, rtol=1e-5, atol=1e-5)
-        check_grads(lambda x, g: sigmoid_focal_loss(x, ONE_HOT, gamma=g), (LOGITS, jnp.asarray(1.5)), 2, rtol=1e-5)
+            of_ids, of_probabilities = jax.jit(lambda x, f=loss: f(x, IDS)), jax.jit(lambda x, q, f=loss: f(x, q))
+            check_grads(of_ids, (LOGITS,), 2, ("rev",), rtol=1e-5, atol=1e-5)
+            check_grads(of_probabilities, (LOGITS, ONE_HOT), 2, ("rev",), rtol=1e-5, atol=1e-5)
+        focal = jax.jit(lambda x, g: sigmoid_focal_loss(x, ONE_HOT, gamma=g))
+        check_grads(focal, (LOGITS, jnp.asarray(1.5)), 2, ("rev",), rtol=1e-5)
 
 
 class TestHarmonic:
