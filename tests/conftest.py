@@ -2,12 +2,14 @@
 
 Eight virtual CPU devices, so that sharded runs are ordinary tests. A test spends its time on compiling, not on running.
 So machine code is neither optimised nor made in parts: fusion, aliasing and buffers, which tests assert, are decided
-before that and stay the same (`TEST_OPTIMISED=1` compiles as users do). And a program that another test or worker has
-compiled in the same run is taken from a folder, which goes with the run.
+before that and stay the same (`TEST_OPTIMISED=1` compiles as users do). And a program that an earlier test has compiled
+is taken from a folder, which goes with the run. Each worker has its own: JAX writes the files in place, so that another
+process could read a half of one.
 """
 
 import itertools
 import os
+import shutil
 import tempfile
 
 os.environ["XLA_FLAGS"] = " ".join(
@@ -26,16 +28,18 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the workers have their parent's
-    _programs = tempfile.TemporaryDirectory(prefix="compiled-programs-")
-    os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": _programs.name,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
 import jax
 import pytest
+
+_programs = tempfile.mkdtemp(prefix="compiled-programs-")
+jax.config.update("jax_compilation_cache_dir", _programs)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_sessionfinish():
+    shutil.rmtree(_programs, ignore_errors=True)
+
 
 _compiled: list[str] = []
 
