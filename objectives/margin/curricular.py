@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from objectives._inputs import class_labels, clean, compute_dtype, hyperparameter, mask
@@ -49,7 +50,8 @@ def curriculum(cosine: Scalar = 0.0) -> Curriculum:
         Huang, Wang, Tai, Liu, Shen, Li, Li, Huang, "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face
         Recognition", 2020.
     """
-    return Curriculum(jnp.asarray(hyperparameter("curriculum", "cosine", cosine, jnp.float32, -1, 1), jnp.float32))
+    start = hyperparameter("curriculum", "cosine", cosine, np.dtype(np.float32), -1, 1)
+    return Curriculum(jnp.asarray(start, jnp.float32))
 
 
 def update_curriculum(

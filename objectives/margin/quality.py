@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from objectives._inputs import check_rank, clean, compute_dtype, finish, floating, hyperparameter, mask
@@ -55,7 +56,8 @@ def norm_statistics(mean: Scalar = 20.0, std: Scalar = 100.0) -> NormStatistics:
         Kim, Jain, Liu, "AdaFace: Quality Adaptive Margin for Face Recognition", 2022.
     """
     values = {"mean": mean, "std": std}
-    checked = (hyperparameter("norm_statistics", name, value, jnp.float32, 0) for name, value in values.items())
+    dtype = np.dtype(np.float32)
+    checked = (hyperparameter("norm_statistics", name, value, dtype, 0) for name, value in values.items())
     return NormStatistics(*(jnp.asarray(value, jnp.float32) for value in checked))
 
 
