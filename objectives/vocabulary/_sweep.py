@@ -103,7 +103,7 @@ class Statistics(NamedTuple):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def losses_apart(plan: Plan, head: Head, rows: Rows) -> Array:
-    """Losses `[N]`: one matrix product, three more in the backward pass, which makes the logits again."""
+    """Losses `[N]`, of masked rows too: one matrix product, and in the backward pass three more, the logits' again."""
     return _sweep(plan, head, rows)[0]
 
 
@@ -348,7 +348,6 @@ def _chunk_of_ids(plan: Plan, head: Head, rows: Rows, sums: Any) -> tuple[Array,
 
     shared = head._replace(weights=None, bias=None, soft_cap=None)
     losses, pull = jax.vjp(of_statistics, shared, target, rest, mean)
-    losses = jnp.where(rows.kept, losses, 0)
     if sums is None:
         return losses, None, None
     by_scalars, *by_statistics = pull(jnp.where(rows.kept, rows.coefficients, 0))
@@ -382,7 +381,7 @@ def _chunk_of_tables(plan: Plan, head: Head, rows: Rows, sums: Any) -> tuple[Arr
     of_row, pull_row = jax.vjp(_of_row, head._replace(weights=None, bias=None, soft_cap=None), log_z, mean)
     if plan.shards:
         losses = lax.psum(losses, plan.shards)
-    losses = jnp.where(rows.kept, losses + of_row, 0)
+    losses = losses + of_row
     if sums is None:
         return losses, None, None, None
     coefficients = jnp.where(rows.kept, rows.coefficients, 0)

@@ -239,7 +239,10 @@ def test_classes_switched_off():
         np.testing.assert_array_equal(compute(4 * (ids % 3)), np.inf)
 
     def loss(x, w, bias, reduction):
-        return linear_cross_entropy(x, w, jnp.where(WHERE, ids, 0), bias=bias, where=WHERE, reduction=reduction).sum()
+        options = {"bias": bias, "where": WHERE, "reduction": reduction}
+        labels = jnp.where(WHERE, ids, 0)
+        total = linear_cross_entropy(x, w, labels, **options) + linear_focal_loss(x, w, labels, gamma=1.5, **options)
+        return jnp.sum(total)
 
     spoilt = np.where(WHERE[:, None], x, np.nan)
     for reduction in ("none", "mean"):
@@ -321,12 +324,12 @@ def test_matrix_products():
     assert (products("sum"), products("mean"), products("none")) == (3, 3, 4)
 
 
-MESH = {"axis_shapes": (2, 4), "axis_names": ("data", "classes")}
+MESH = (2, 4), ("data", "classes")
 
 
 def sharded(function, labels, *, bias=True, **keywords):
     """`function` on a mesh: rows over `data`, classes over `classes`."""
-    mesh = jax.make_mesh(**MESH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = jax.make_mesh(*MESH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
     rows, classes = PartitionSpec("data"), PartitionSpec("classes")
     table = PartitionSpec("data", "classes") if np.ndim(labels) == 2 else rows
     reduced = keywords.get("reduction", "none") != "none"
@@ -400,7 +403,7 @@ def test_traced_hyperparameters_inside_shards():
 
 def test_only_statistics_travel():
     """Devices exchange numbers of rows, and the gradients of features and, over the data, of their own weights."""
-    mesh = jax.make_mesh(**MESH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = jax.make_mesh(*MESH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
     rows, width, classes = 64, 8, 1024
     split = jax.shard_map(
         functools.partial(
@@ -425,7 +428,7 @@ def test_only_statistics_travel():
 
 
 def test_weights_that_are_not_split_are_refused():
-    mesh = jax.make_mesh(**MESH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = jax.make_mesh(*MESH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
     whole = PartitionSpec()
     split = jax.shard_map(
         lambda x, w, y: linear_cross_entropy(x, w, y, vocabulary_axis="classes"),
