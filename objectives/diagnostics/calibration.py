@@ -375,7 +375,7 @@ def fit_temperature(
         p = jnp.where(possible, p, 0)
         return over_devices(jnp.sum(clean(weight * jnp.sum(p * gaps, axis=-1) - labelled, kept)), axis_name)
 
-    def halve(_: int, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         bottom, top = interval  # of log T
         middle = (bottom + top) / 2
         colder = slope(jnp.exp(-middle)) < 0  # the likelihood still rises with 1 / T

@@ -130,6 +130,7 @@ def test_a_class_switched_off_is_not_there():
             np.testing.assert_array_equal(five_gradient[:, 4], 0)
         impossible = o.symmetric_cross_entropy_loss(off, np.full(6, 4))
         np.testing.assert_array_equal(impossible, np.inf)
+        np.testing.assert_array_equal(o.symmetric_cross_entropy_loss(off, np.full((6, 5), 0.2)), np.inf)
         np.testing.assert_allclose(o.reverse_cross_entropy_loss(off, np.full(6, 4)), 4.0)
 
 
