@@ -1,6 +1,6 @@
 """The batch of a coupled loss when it is split over devices: sums over all of it, and all of it in one place."""
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -8,10 +8,11 @@ from jax import lax
 from objectives._typing import Array
 
 AxisName: TypeAlias = str | tuple[str, ...] | None
+T = TypeVar("T")
 
 
-def total(values: Array, axis_name: AxisName) -> Array:
-    """The sum over the mapped axes, where there are any."""
+def all_sum(values: T, axis_name: AxisName) -> T:
+    """The sum of an array, or of each of several, over the mapped axes, where there are any."""
     return values if axis_name is None else lax.psum(values, axis_name)
 
 

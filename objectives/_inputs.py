@@ -210,3 +210,20 @@ def check_callable(function: str, name: str, value: Any, signature: str) -> None
     """TypeError unless `value` can be called."""
     if not callable(value):
         raise TypeError(f"{function}: {name} must be a function {signature}, got {type(value).__name__}")
+
+
+def static_integer(function: str, name: str, value: Any, least: int = 1) -> int:
+    """`value` as an int that no array may be; TypeError unless it is an integer, ValueError below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{function}: {name} must be an integer, got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{function}: {name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def integers(function: str, name: str, value: Any) -> Array:
+    """`value` as an array; TypeError unless it holds integers."""
+    array = to_array(function, name, value)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{function}: {name} must be integers, got {describe(array)}")
+    return array

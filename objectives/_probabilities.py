@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import AxisName
 from objectives._inputs import Labels, compute_dtype, is_class, pick
-from objectives._typing import Array, ArrayLike, Bool, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, Integer, Real
 
-AxisName: TypeAlias = str | tuple[str, ...] | None
 ClassLabels: TypeAlias = (
     Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"]
 )
@@ -76,34 +76,9 @@ def log_sum_exp(values: Array) -> Array:
     return jnp.where(off, -jnp.inf, jax.nn.logsumexp(jnp.where(off[..., None], 0, values), axis=-1))
 
 
-def power(base: Array, exponent: Scalar | Array) -> Array:
-    """base ** exponent for a base of at least 0, with gradient 0 where the base is 0."""
-    positive = base > 0
-    return jnp.where(positive, jnp.where(positive, base, 1) ** exponent, 0)
-
-
-def square_root(values: Array) -> Array:
-    """The square root, 0 with gradient 0 where a value is 0 or, by rounding, less."""
-    positive = values > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)
-
-
-def over_devices(values: Array, axis_name: AxisName) -> Array:
-    """The sum over the mapped axes, where there are any."""
-    return values if axis_name is None else lax.psum(values, axis_name)
-
-
 def gather(values: Array, axis_name: AxisName) -> Array:
     """The values of all devices, joined along the first axis: equal on each of them."""
     if axis_name is None:
         return values
     slots = jnp.zeros((lax.psum(1, axis_name), *values.shape), values.dtype)
     return lax.psum(slots.at[lax.axis_index(axis_name)].set(values), axis_name).reshape(-1, *values.shape[1:])
-
-
-def check_bins(function: str, num_bins: int) -> None:
-    """TypeError or ValueError unless there is a bin."""
-    if isinstance(num_bins, bool) or not isinstance(num_bins, int):
-        raise TypeError(f"{function}: num_bins must be an integer, got {type(num_bins).__name__}")
-    if num_bins < 1:
-        raise ValueError(f"{function}: num_bins must be at least 1, got {num_bins}")

@@ -19,18 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._inputs import Labels, clean, compute_dtype, finish, hyperparameter, pick
-from objectives._probabilities import (
-    AxisName,
-    Classes,
-    ClassLabels,
-    check_bins,
-    gather,
-    log_softmax,
-    over_devices,
-    power,
-    square_root,
-)
+from objectives._batch import AxisName, all_sum
+from objectives._inputs import Labels, clean, compute_dtype, finish, hyperparameter, pick, static_integer
+from objectives._numerics import power, root
+from objectives._probabilities import Classes, ClassLabels, gather, log_softmax
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
 
@@ -350,7 +342,7 @@ def mmce_loss(
     count = _count(kept, gap, axis_name)
     if gaps.size == 0:
         return jnp.zeros((), gaps.dtype)
-    return square_root(_laplacian_form(positions / bandwidth, gaps)) / jnp.maximum(count, 1) + 0 * jnp.sum(gaps)
+    return root(_laplacian_form(positions / bandwidth, gaps)) / jnp.maximum(count, 1) + 0 * jnp.sum(gaps)
 
 
 def soft_binned_calibration_error(
@@ -403,19 +395,19 @@ def soft_binned_calibration_error(
     """
     name = "soft_binned_calibration_error"
     logits, targets, kept = read(name, logits, labels, where)
-    check_bins(name, num_bins)
+    static_integer(name, "num_bins", num_bins)
     temperature = hyperparameter(name, "temperature", temperature, compute_dtype(logits), 0, open_low=True)
     confidence, right, _ = _top_label(log_softmax(logits), targets)
     centres = (jnp.arange(num_bins, dtype=confidence.dtype) + 0.5) / num_bins
     membership = clean(jax.nn.softmax(-((confidence[..., None] - centres) ** 2) / temperature), kept)
     gap = finish(right - confidence, kept, targets.valid)
     axes = tuple(range(gap.ndim))
-    mass = over_devices(jnp.sum(membership, axis=axes), axis_name)
-    gaps = over_devices(jnp.sum(membership * gap[..., None], axis=axes), axis_name)
+    mass = all_sum(jnp.sum(membership, axis=axes), axis_name)
+    gaps = all_sum(jnp.sum(membership * gap[..., None], axis=axes), axis_name)
     some = mass > jnp.finfo(mass.dtype).tiny ** 0.5  # less would overflow in the gradient
     squares = jnp.sum(jnp.where(some, gaps**2 / jnp.where(some, mass, 1), 0))
     count = _count(kept, gap, axis_name)
-    return square_root(squares / jnp.maximum(count, 1)) + 0 * jnp.sum(gaps)
+    return root(squares / jnp.maximum(count, 1)) + 0 * jnp.sum(gaps)
 
 
 def _penalised(
@@ -463,7 +455,7 @@ def _top_label(classes: Classes, labels: Labels) -> tuple[Array, Array, Array]:
 def _count(kept: Array | None, values: Array, axis_name: AxisName) -> Array:
     """How many examples are kept, on all devices."""
     present = jnp.ones(values.shape, bool) if kept is None else kept
-    return over_devices(jnp.sum(present, dtype=values.dtype), axis_name)
+    return all_sum(jnp.sum(present, dtype=values.dtype), axis_name)
 
 
 @jax.custom_jvp

@@ -16,8 +16,8 @@ from objectives._inputs import (
     finish,
     floating,
     hyperparameter,
+    integers,
     mask,
-    real,
 )
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
 
@@ -222,19 +222,12 @@ def recall_logits(
 
 def _ids(function: str, memory: LogitsMemory, ids: ArrayLike) -> Array:
     """Ids as an array; a negative one, which would count from the end, becomes one past it."""
-    array = _integers(function, "ids", ids)
+    array = integers(function, "ids", ids)
     return jnp.where(array < 0, memory.logits.shape[0], array)
 
 
 def _epoch(function: str, epoch: int | ArrayLike) -> Array:
-    array = _integers(function, "epoch", epoch)
+    array = integers(function, "epoch", epoch)
     if array.ndim:
         raise ValueError(f"{function}: epoch must be a scalar, got {describe(array)}")
     return array.astype(jnp.int32)
-
-
-def _integers(function: str, name: str, value: int | ArrayLike) -> Array:
-    array = real(function, name, value)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{function}: {name} must be integers, got {describe(array)}")
-    return array

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import gather, positions, total
+from objectives._batch import all_sum, gather, positions
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -41,8 +41,9 @@ from objectives._inputs import (
     pick,
     real,
 )
+from objectives._numerics import root, unit_vectors
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
-from objectives._vectors import log_sum_exp, unit_vectors
+from objectives._vectors import log_sum_exp
 
 
 def contrastive_loss(
@@ -89,7 +90,7 @@ def contrastive_loss(
     pairs = _read("contrastive_loss", embeddings, labels, where, axis_name)
     margin = hyperparameter("contrastive_loss", "margin", margin, pairs.anchors.dtype, 0, open_low=True)
     squared = _squared_distances(pairs)
-    short = jax.nn.relu(margin - _root(squared))
+    short = jax.nn.relu(margin - root(squared))
     terms = jnp.where(pairs.positive, 0.5 * squared, jnp.where(pairs.negative, 0.5 * short**2, 0))
     return finish(_mean(terms, pairs.positive | pairs.negative), pairs.kept)
 
@@ -150,7 +151,7 @@ def triplet_loss(
         raise ValueError(f"{name}: mining must be 'all', 'hard' or 'semi_hard', got {mining!r}")
     pairs = _read(name, embeddings, labels, where, axis_name)
     margin = hyperparameter(name, "margin", margin, pairs.anchors.dtype, 0)
-    distance = _squared_distances(pairs) if squared else _root(_squared_distances(pairs))
+    distance = _squared_distances(pairs) if squared else root(_squared_distances(pairs))
     if mining == "hard":
         farthest = jnp.max(distance, axis=-1, where=pairs.positive, initial=-jnp.inf)
         nearest = jnp.min(distance, axis=-1, where=pairs.negative, initial=jnp.inf)
@@ -449,7 +450,7 @@ def update_centers(
     at = jnp.where(moving, ids, c.shape[0])  # one past the last: dropped
     sums = jnp.zeros_like(c).at[at].add(lax.stop_gradient(x), mode="drop")
     counts = jnp.zeros(c.shape[:1], c.dtype).at[at].add(1, mode="drop")
-    sums, counts = total(sums, axis_name), total(counts, axis_name)[:, None]
+    sums, counts = all_sum(sums, axis_name), all_sum(counts, axis_name)[:, None]
     moved = lax.stop_gradient(c - rate * (counts * c - sums) / (1 + counts))
     return moved.astype(jnp.asarray(centers).dtype)
 
@@ -517,18 +518,12 @@ def _squared_distances(pairs: _Pairs) -> Array:
     The squared lengths are the products of vectors with themselves, rounded as the others are: equal vectors have
     distance 0.
     """
-    size = jnp.maximum(total(jnp.asarray(pairs.anchors.shape[0], pairs.anchors.dtype), pairs.axis_name), 1)
-    middle = lax.stop_gradient(total(jnp.sum(pairs.anchors, axis=0), pairs.axis_name) / size)
+    size = jnp.maximum(all_sum(jnp.asarray(pairs.anchors.shape[0], pairs.anchors.dtype), pairs.axis_name), 1)
+    middle = lax.stop_gradient(all_sum(jnp.sum(pairs.anchors, axis=0), pairs.axis_name) / size)
     products = _products(pairs._replace(anchors=pairs.anchors - middle, others=pairs.others - middle))
     lengths = pick(products, pairs.own)
     squared = lengths[:, None] + gather(lengths, pairs.axis_name) - 2 * products
     return jnp.where(squared > 0, squared, 0)
-
-
-def _root(squared: Array) -> Array:
-    """The square root, with gradient 0 at 0."""
-    some = squared > 0
-    return jnp.where(some, jnp.sqrt(jnp.where(some, squared, 1)), 0)
 
 
 def _mean(terms: Array, some: Array) -> Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import gather, positions
+from objectives._batch import all_sum, gather, positions
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -20,8 +20,8 @@ from objectives._inputs import (
     hyperparameter,
     mask,
 )
+from objectives._numerics import unit_vectors
 from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
-from objectives._vectors import unit_vectors
 
 
 def cross_correlation_matrix(
@@ -241,11 +241,11 @@ def _correlate(
     guard = hyperparameter(function, "epsilon", epsilon, dtype, 0, open_low=True)
 
     present = jnp.ones(first.shape[:1], bool) if kept is None else kept
-    count = _total(jnp.sum(present, dtype=dtype), axis_name)
+    count = all_sum(jnp.sum(present, dtype=dtype), axis_name)
     size = jnp.maximum(count, 1)
     a = _standardize(clean(first, kept).astype(dtype), kept, size, guard, axis_name)
     b = _standardize(clean(second, kept).astype(dtype), kept, size, guard, axis_name)
-    return _total(a.T @ b, axis_name) / size, count
+    return all_sum(a.T @ b, axis_name) / size, count
 
 
 def _standardize(
@@ -253,11 +253,6 @@ def _standardize(
 ) -> Array:
     """Features with mean 0 and variance 1 over the examples kept, which are `size` on all devices together."""
     for _ in range(2):  # the second time takes away the rounding error of the first mean
-        values = clean(values - _total(jnp.sum(values, axis=0), axis_name) / size, kept)
-    variance = _total(jnp.sum(values**2, axis=0), axis_name) / size
+        values = clean(values - all_sum(jnp.sum(values, axis=0), axis_name) / size, kept)
+    variance = all_sum(jnp.sum(values**2, axis=0), axis_name) / size
     return values * lax.rsqrt(variance + epsilon)
-
-
-def _total(values: Array, axis_name: str | tuple[str, ...] | None) -> Array:
-    """The sum over the mapped axes, where there are any."""
-    return values if axis_name is None else lax.psum(values, axis_name)

@@ -1,10 +1,8 @@
 """What the families of this room share: powers and ratios that are safe at their ends, binary and expected labels."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from objectives._inputs import (
     Labels,
@@ -19,12 +17,6 @@ from objectives._inputs import (
 from objectives._typing import Array, ArrayLike, Scalar
 
 
-def power(base: Array, exponent: Scalar) -> Array:
-    """base ** exponent for a base in [0, 1], with gradient 0 where the base is 0."""
-    positive = base > 0
-    return jnp.where(positive, jnp.where(positive, base, 1) ** exponent, 0)
-
-
 def expm1_ratio(scale: Scalar, x: Array) -> Array:
     """(exp(scale x) - 1) / scale, which is x where the scale is 0; derivatives by either are right there too."""
     product = scale * x
@@ -32,15 +24,6 @@ def expm1_ratio(scale: Scalar, x: Array) -> Array:
     t = jnp.where(small, product, 0)
     series = jnp.where(small, x, 0) * (1 + t / 2 * (1 + t / 3 * (1 + t / 4 * (1 + t / 5))))
     return jnp.where(small, series, jnp.expm1(jnp.where(small, 1, product)) / jnp.where(small, 1, scale))
-
-
-def check_count(function: str, name: str, value: Any) -> int:
-    """A static integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{function}: {name} must be an integer, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{function}: {name} must be at least 1, got {value}")
-    return int(value)
 
 
 def read_binary(

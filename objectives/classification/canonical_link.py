@@ -26,10 +26,10 @@ from objectives._inputs import (
     floating,
     mask,
     prng_key,
+    static_integer,
 )
 from objectives._softmax import expected_penalty
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
-from objectives.classification._shared import check_count
 
 
 class ConvexPotential(NamedTuple):
@@ -76,8 +76,8 @@ def init_convex_potential(key: Array, dimension: int, *, width: int = 4, depth: 
         Lam, Walder, Penev, Nock, "LegendreTron: Uprising Proper Multiclass Loss Learning", 2023.
     """
     name = "init_convex_potential"
-    dimension, width = check_count(name, "dimension", dimension), check_count(name, "width", width)
-    sizes = [width] * check_count(name, "depth", depth) + [1]
+    dimension, width = static_integer(name, "dimension", dimension), static_integer(name, "width", width)
+    sizes = [width] * static_integer(name, "depth", depth) + [1]
     keys = jax.random.split(prng_key(name, "key", key), 2 * len(sizes))
     return ConvexPotential(
         inputs=tuple(jax.random.normal(k, (dimension, size)) / dimension**0.5 for k, size in zip(keys, sizes)),

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -130,7 +131,7 @@ def _derivatives(
     kept = jnp.ones(margins.shape, bool) if kept is None else kept
     everyone = jnp.where(kept, margins, jnp.inf)  # what is masked, or NaN, takes the last ranks
     everyone = everyone if axis_name is None else lax.all_gather(everyone, axis_name, tiled=True)
-    total = jnp.sum(kept) if axis_name is None else lax.psum(jnp.sum(kept), axis_name)
+    total = all_sum(jnp.sum(kept), axis_name)
 
     draws = jax.random.normal(prng_key(function, "key", key), everyone.shape, margins.dtype)
     flat = jnp.abs(lam) < 1e-4

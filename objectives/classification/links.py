@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._inputs import check_classes, compute_dtype, finish, floating, hyperparameter
+from objectives._inputs import check_classes, compute_dtype, finish, floating, hyperparameter, static_integer
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.classification._shared import check_count, expected_loss, of_classes
+from objectives.classification._shared import expected_loss, of_classes
 
 
 def log_stablemax(logits: Float[ArrayLike, "*batch classes"]) -> Float[Array, "*batch classes"]:
@@ -110,7 +110,7 @@ def sparse_softmax(logits: Float[ArrayLike, "*batch classes"], *, k: int = 10) -
     scores = floating("sparse_softmax", "logits", logits)
     check_classes("sparse_softmax", "logits", scores)
     scores = scores.astype(compute_dtype(scores))
-    largest, ids = lax.top_k(scores, min(check_count("sparse_softmax", "k", k), scores.shape[-1]))
+    largest, ids = lax.top_k(scores, min(static_integer("sparse_softmax", "k", k), scores.shape[-1]))
     return jnp.put_along_axis(jnp.zeros_like(scores), ids, jax.nn.softmax(largest, axis=-1), axis=-1, inplace=False)
 
 
@@ -154,7 +154,7 @@ def sparse_softmax_cross_entropy(
     name = "sparse_softmax_cross_entropy"
     logits, targets, kept = read(name, logits, labels, where)
     scores = logits.astype(compute_dtype(logits))
-    largest, _ = lax.top_k(scores, min(check_count(name, "k", k), scores.shape[-1]))
+    largest, _ = lax.top_k(scores, min(static_integer(name, "k", k), scores.shape[-1]))
     total = jax.nn.logsumexp(largest, axis=-1)
 
     def losses(ids: Array | None) -> Array:

@@ -13,9 +13,9 @@ from objectives._inputs import (
     hyperparameter,
     is_class,
     prng_key,
+    static_integer,
 )
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.classification._shared import check_count
 
 
 def mixup(
@@ -135,7 +135,7 @@ def _read(
     if examples.ndim == 0:
         raise ValueError(f"{function}: inputs must have shape [B, ...], got {describe(examples)}")
     dtype = compute_dtype(examples)
-    targets = class_labels(function, labels, (len(examples), check_count(function, "classes", classes)), dtype)
+    targets = class_labels(function, labels, (len(examples), static_integer(function, "classes", classes)), dtype)
     alpha = hyperparameter(function, "alpha", alpha, dtype, 0, open_low=True)
     if targets.valid is None:
         return examples, targets.values, alpha

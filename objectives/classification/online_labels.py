@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._inputs import Labels, compute_dtype, describe, finish, hyperparameter, is_class
+from objectives._inputs import Labels, compute_dtype, describe, finish, hyperparameter, is_class, static_integer
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
-from objectives.classification._shared import check_count
 
 
 class OnlineLabels(NamedTuple):
@@ -54,7 +53,7 @@ def online_labels(classes: int) -> OnlineLabels:
     Source:
         Zhang, Jiang, Hou, Wei, Han, Li, Cheng, "Delving Deep into Label Smoothing", 2021.
     """
-    count = check_count("online_labels", "classes", classes)
+    count = static_integer("online_labels", "classes", classes)
     return OnlineLabels(jnp.full((count, count), 1 / count), jnp.zeros((count, count)), jnp.zeros(count))
 
 

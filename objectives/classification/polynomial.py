@@ -22,10 +22,11 @@ from objectives._inputs import (
     hyperparameter,
     mask,
     real,
+    static_integer,
 )
+from objectives._numerics import power
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.classification._shared import check_count, power
 
 
 def poly_loss(
@@ -290,7 +291,7 @@ def taylor_cross_entropy_loss(
         Feng, Shu, Lin, Lv, Li, An, "Can Cross Entropy Loss Be Robust to Label Noise?", 2020.
     """
     logits, targets, kept = read("taylor_cross_entropy_loss", logits, labels, where)
-    terms = check_count("taylor_cross_entropy_loss", "order", order)
+    terms = static_integer("taylor_cross_entropy_loss", "order", order)
 
     def penalty(log_p: Array) -> Array:
         wrong, series = -jnp.expm1(log_p), jnp.zeros_like(log_p)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import AxisName, all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -27,16 +28,10 @@ from objectives._inputs import (
     mask,
     pick,
     real,
+    static_integer,
 )
-from objectives._probabilities import (
-    AxisName,
-    ClassLabels,
-    check_bins,
-    gather,
-    log_softmax,
-    over_devices,
-    square_root,
-)
+from objectives._numerics import root
+from objectives._probabilities import ClassLabels, gather, log_softmax
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
 
@@ -301,7 +296,7 @@ def brier_decomposition(
     from_p, from_y = clean(forecast - p[index], kept), clean(outcome - y[index], kept)
 
     def mean(values: Array) -> Array:
-        return over_devices(jnp.sum(values), axis_name) / count
+        return all_sum(jnp.sum(values), axis_name) / count
 
     return BrierDecomposition(
         jnp.sum(mass * (p - y) ** 2) / count,
@@ -373,7 +368,7 @@ def fit_temperature(
         """Of the negative log likelihood, by 1 / T: it rises."""
         p = jax.nn.softmax(jnp.where(possible, gaps * inverse, -jnp.inf), axis=-1)
         p = jnp.where(possible, p, 0)
-        return over_devices(jnp.sum(clean(weight * jnp.sum(p * gaps, axis=-1) - labelled, kept)), axis_name)
+        return all_sum(jnp.sum(clean(weight * jnp.sum(p * gaps, axis=-1) - labelled, kept)), axis_name)
 
     def halve(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         bottom, top = interval  # of log T
@@ -489,11 +484,11 @@ def multicalibration_error(
     """
     name = "multicalibration_error"
     bias, members, kept = _group_bias(name, probabilities, outcomes, groups, where)
-    check_bins(name, num_bins)
+    static_integer(name, "num_bins", num_bins)
     forecast = clean(jnp.asarray(probabilities), kept).astype(bias.dtype)
     index = _bin_index(forecast, kept, num_bins, "uniform", axis_name)
     sums = jnp.zeros((num_bins, members.shape[-1]), bias.dtype).at[index].add(bias[:, None] * members)
-    return jnp.abs(over_devices(sums, axis_name).T) / _examples(kept, bias, axis_name)
+    return jnp.abs(all_sum(sums, axis_name).T) / _examples(kept, bias, axis_name)
 
 
 def multiaccuracy_error(
@@ -536,7 +531,7 @@ def multiaccuracy_error(
         Navon, Reingold, Yang, "Omnipredictors for Constrained Optimization", 2023.
     """
     bias, members, kept = _group_bias("multiaccuracy_error", probabilities, outcomes, groups, where)
-    sums = over_devices(jnp.sum(bias[:, None] * members, axis=0), axis_name)
+    sums = all_sum(jnp.sum(bias[:, None] * members, axis=0), axis_name)
     return jnp.abs(sums) / _examples(kept, bias, axis_name)
 
 
@@ -634,7 +629,7 @@ def _group_bias(
 def _examples(kept: Array | None, values: Array, axis_name: AxisName) -> Array:
     """The number of examples on all devices, at least 1."""
     present = jnp.ones(values.shape, bool) if kept is None else kept
-    return jnp.maximum(over_devices(jnp.sum(present, dtype=values.dtype), axis_name), 1)
+    return jnp.maximum(all_sum(jnp.sum(present, dtype=values.dtype), axis_name), 1)
 
 
 def _bin_index(forecast: Array, kept: Array | None, num_bins: int, binning: str, axis_name: AxisName) -> Array:
@@ -645,7 +640,7 @@ def _bin_index(forecast: Array, kept: Array | None, num_bins: int, binning: str,
     present = jnp.ones(forecast.shape, bool) if kept is None else kept
     everything = jnp.sort(gather(jnp.where(present, forecast, jnp.inf).reshape(-1), axis_name))
     ranks = jnp.searchsorted(everything, forecast)  # that of the first of equal ones
-    count = over_devices(jnp.sum(present, dtype=jnp.int32), axis_name)
+    count = all_sum(jnp.sum(present, dtype=jnp.int32), axis_name)
     return jnp.clip(ranks * num_bins // jnp.maximum(count, 1), 0, num_bins - 1)
 
 
@@ -659,13 +654,13 @@ def _bins(
     axis_name: AxisName,
 ) -> tuple[Array, Array, Array]:
     """The number of examples in every bin, and the sums of their forecasts and outcomes: the one equation."""
-    check_bins(function, num_bins)
+    static_integer(function, "num_bins", num_bins)
     _check_word(function, "binning", binning, get_args(Binning))
     index = _bin_index(forecast, kept, num_bins, binning, axis_name).reshape(-1)
     present = jnp.ones(forecast.shape, bool) if kept is None else kept
     rows = jnp.stack([present.astype(forecast.dtype), clean(forecast, kept), clean(outcome, kept)], axis=-1)
     sums = jnp.zeros((num_bins, 3), forecast.dtype).at[index].add(rows.reshape(-1, 3))
-    mass, forecasts, outcomes = over_devices(sums, axis_name).T
+    mass, forecasts, outcomes = all_sum(sums, axis_name).T
     return mass, forecasts, outcomes
 
 
@@ -676,7 +671,7 @@ def _norm(mass: Array, gaps: Array, norm: str) -> Array:
         return jnp.sum(gaps) / total
     if norm == "max":
         return jnp.max(gaps / size)
-    return square_root(jnp.sum(gaps**2 / size) / total) + 0 * jnp.sum(gaps)
+    return root(jnp.sum(gaps**2 / size) / total) + 0 * jnp.sum(gaps)
 
 
 def _unit(vectors: Array) -> Array:

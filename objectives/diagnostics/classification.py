@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from objectives._batch import gather, total
+from objectives._batch import all_sum, gather
 from objectives._inputs import (
     Labels,
     check_classes,
@@ -446,9 +446,9 @@ def average_precision(
     from_here = [jnp.pad(jnp.cumsum(x[::-1])[::-1], (0, 1)) for x in (positives, counted)]
     at = jnp.searchsorted(ordered, ranks)
     precisions = from_here[0][at].astype(dtype) / jnp.maximum(from_here[1][at], 1).astype(dtype)
-    gained = total(jnp.sum(jnp.where(positive, precisions, 0)), axis_name)
-    mean = gained / jnp.maximum(total(jnp.sum(positive), axis_name), 1).astype(dtype)
-    return jnp.where(total(fault.astype(jnp.int32), axis_name) > 0, jnp.nan, mean)
+    gained = all_sum(jnp.sum(jnp.where(positive, precisions, 0)), axis_name)
+    mean = gained / jnp.maximum(all_sum(jnp.sum(positive), axis_name), 1).astype(dtype)
+    return jnp.where(all_sum(fault.astype(jnp.int32), axis_name) > 0, jnp.nan, mean)
 
 
 def _read(
@@ -498,8 +498,8 @@ def _matrix(
     else:
         shares = jnp.where(present[:, None], targets.values.reshape(-1, classes), 0)
         counts = jnp.zeros((classes, classes), dtype).at[predicted].add(shares).T
-    faults = total(jnp.sum(~valid & present.reshape(valid.shape)), axis_name)
-    return jnp.where(faults > 0, jnp.nan, total(counts, axis_name).astype(dtype))
+    faults = all_sum(jnp.sum(~valid & present.reshape(valid.shape)), axis_name)
+    return jnp.where(faults > 0, jnp.nan, all_sum(counts, axis_name).astype(dtype))
 
 
 def _average(function: str, matrix: Array, a: Scalar, b: Scalar, average: str) -> Array:

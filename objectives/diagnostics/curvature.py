@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from objectives._inputs import check_callable, check_rank, floating, hyperparameter, prng_key
+from objectives._inputs import check_callable, check_rank, floating, hyperparameter, prng_key, static_integer
 from objectives._typing import Array, ArrayLike, Float, Scalar
-from objectives.imbalance._shared import positive_integer
 
 
 class HessianSpectrum(NamedTuple):
@@ -163,7 +162,7 @@ def _spectrum(
     function: str, loss_fn: Callable[[Any], Array], params: Any, key: Array, probes: int, steps: int
 ) -> HessianSpectrum:
     """Lanczos from every probe, one after the other."""
-    number, most = positive_integer(function, "probes", probes), positive_integer(function, "steps", steps)
+    number, most = static_integer(function, "probes", probes), static_integer(function, "steps", steps)
     keys = jax.random.split(prng_key(function, "key", key), number)
     flat, unravel = ravel_pytree(params)
     dtype = jnp.promote_types(flat.dtype, jnp.float32)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from objectives._batch import total
+from objectives._batch import all_sum
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, describe, finish, floating, mask, real
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
@@ -48,8 +48,8 @@ def perplexity(
     """
     logits, targets, kept = read("perplexity", logits, labels, where)
     losses = finish(expected_penalty(logits, targets, jnp.negative), kept, targets.valid)
-    count = total(jnp.asarray(losses.size) if kept is None else jnp.sum(kept), axis_name)
-    return jnp.exp(total(jnp.sum(losses), axis_name) / jnp.maximum(count, 1).astype(losses.dtype))
+    count = all_sum(jnp.asarray(losses.size) if kept is None else jnp.sum(kept), axis_name)
+    return jnp.exp(all_sum(jnp.sum(losses), axis_name) / jnp.maximum(count, 1).astype(losses.dtype))
 
 
 def inception_score(
@@ -95,12 +95,12 @@ def inception_score(
     kept, dtype = mask(name, where, scores.shape[:1]), compute_dtype(scores)
     log_p = jax.nn.log_softmax(clean(scores, kept).astype(dtype), axis=-1)
     p = clean(jnp.exp(log_p), kept)
-    count = total(jnp.asarray(p.shape[0]) if kept is None else jnp.sum(kept), axis_name)
+    count = all_sum(jnp.asarray(p.shape[0]) if kept is None else jnp.sum(kept), axis_name)
     size = jnp.maximum(count, 1).astype(dtype)
-    marginal = total(jnp.sum(p, axis=0), axis_name) / size
+    marginal = all_sum(jnp.sum(p, axis=0), axis_name) / size
     some = p > 0
     ratios = jnp.where(some, log_p, 0) - jnp.where(some, jnp.log(jnp.where(marginal > 0, marginal, 1)), 0)
-    return jnp.exp(total(jnp.sum(p * ratios), axis_name) / size)
+    return jnp.exp(all_sum(jnp.sum(p * ratios), axis_name) / size)
 
 
 def frechet_distance(
@@ -242,12 +242,12 @@ def bleu_score(
         count = jnp.maximum(jnp.sum(own, axis=-1), 1)  # of each start's n-gram in the candidate
         best = jnp.max(jnp.sum(theirs, axis=-1), axis=1)
         matched = jnp.sum(jnp.where(starts, jnp.minimum(count, best) / count, 0))  # every n-gram once in all
-        matches, grams = total(matched, axis_name), total(jnp.sum(starts), axis_name)
+        matches, grams = all_sum(matched, axis_name), all_sum(jnp.sum(starts), axis_name)
         log_precision += jnp.log(matches.astype(jnp.float32) / jnp.maximum(grams, 1)) / max_order
     distance = jnp.where(other_lengths > 0, jnp.abs(other_lengths - lengths[:, None]), jnp.iinfo(jnp.int32).max)
     nearest = distance == jnp.min(distance, axis=-1, keepdims=True)
     closest = jnp.min(jnp.where(nearest, other_lengths, jnp.iinfo(jnp.int32).max), axis=-1)
-    c, r = total(jnp.sum(lengths), axis_name), total(jnp.sum(closest), axis_name)
+    c, r = all_sum(jnp.sum(lengths), axis_name), all_sum(jnp.sum(closest), axis_name)
     brevity = jnp.minimum(0, 1 - r.astype(jnp.float32) / jnp.maximum(c, 1))
     return jnp.exp(brevity + log_precision).astype(jnp.float32)
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import jax.scipy as jsp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -13,20 +14,14 @@ from objectives._inputs import (
     describe,
     floating,
     hyperparameter,
+    integers,
     mask,
     real,
+    static_integer,
 )
+from objectives._numerics import root, unit_vectors
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import (
-    direction,
-    distribution,
-    everywhere,
-    integers,
-    only_ids,
-    positive_integer,
-    present,
-    safe_sqrt,
-)
+from objectives.imbalance._shared import distribution, only_ids, present
 from objectives.reductions import reduce_mean
 
 
@@ -80,8 +75,8 @@ def false_head_rate(
     counted = present(kept, truths.shape, jnp.dtype(jnp.float32))
     tail = jnp.where(truths >= first, counted, 0)
     valid = jnp.where((guesses >= 0) & (truths >= 0), 1, jnp.nan)
-    total = everywhere(jnp.sum(tail), axis_name)
-    wrong = everywhere(jnp.sum(jnp.where(guesses < first, tail, 0) * valid), axis_name)
+    total = all_sum(jnp.sum(tail), axis_name)
+    wrong = all_sum(jnp.sum(jnp.where(guesses < first, tail, 0) * valid), axis_name)
     return wrong / jnp.where(total == 0, 1, total)
 
 
@@ -154,7 +149,7 @@ def class_weight_norms(weights: Float[ArrayLike, "classes features"]) -> Float[A
     name = "class_weight_norms"
     array = floating(name, "weights", weights)
     check_rank(name, "weights", array, 2, "[C, D]", 2)
-    return safe_sqrt(jnp.sum(array.astype(compute_dtype(array)) ** 2, axis=-1))
+    return root(jnp.sum(array.astype(compute_dtype(array)) ** 2, axis=-1))
 
 
 def cone_effect(
@@ -197,10 +192,10 @@ def cone_effect(
     array = floating(name, "features", features)
     check_rank(name, "features", array, 2, "[N, D]", 2)
     kept, dtype = mask(name, where, array.shape[:1]), compute_dtype(array)
-    unit = direction(clean(array, kept), dtype)
-    count = everywhere(jnp.sum(present(kept, array.shape[:1], dtype)), axis_name)
-    total = everywhere(jnp.sum(unit, axis=0), axis_name)
-    themselves = everywhere(jnp.sum(unit**2), axis_name)
+    unit = unit_vectors(clean(array, kept).astype(dtype))
+    count = all_sum(jnp.sum(present(kept, array.shape[:1], dtype)), axis_name)
+    total = all_sum(jnp.sum(unit, axis=0), axis_name)
+    themselves = all_sum(jnp.sum(unit**2), axis_name)
     return (jnp.sum(total**2) - themselves) / jnp.maximum(count * (count - 1), 1)
 
 
@@ -253,29 +248,29 @@ def fisher_discriminant_ratio(
     name = "fisher_discriminant_ratio"
     array = floating(name, "features", features)
     check_rank(name, "features", array, 2, "[N, D]", 2)
-    number = positive_integer(name, "classes", classes)
+    number = static_integer(name, "classes", classes)
     kept, dtype = mask(name, where, array.shape[:1]), compute_dtype(array)
     targets = class_labels(name, labels, (len(array), number), dtype, kept)
     only_ids(name, targets, array.shape[:1])
     ridge = hyperparameter(name, "epsilon", epsilon, dtype, 0)
     mass = distribution(targets, number, dtype) * present(kept, array.shape[:1], dtype)[:, None]
     values = clean(array, kept).astype(dtype)
-    sizes = everywhere(jnp.sum(mass, axis=0), axis_name)
+    sizes = all_sum(jnp.sum(mass, axis=0), axis_name)
     count = jnp.maximum(jnp.sum(sizes), 1)
-    values = clean(values - everywhere(jnp.sum(values, axis=0), axis_name) / count, kept)
-    centres = everywhere(_product(mass.T, values), axis_name) / jnp.where(sizes == 0, 1, sizes)[:, None]
+    values = clean(values - all_sum(jnp.sum(values, axis=0), axis_name) / count, kept)
+    centres = all_sum(_product(mass.T, values), axis_name) / jnp.where(sizes == 0, 1, sizes)[:, None]
     centred = clean(values - centres[targets.values], kept)
-    within = everywhere(_product(centred.T, centred), axis_name)
+    within = all_sum(_product(centred.T, centred), axis_name)
     offsets = centres - jnp.sum(sizes[:, None] * centres, axis=0) / count
     between = _product(offsets.T * sizes, offsets)
     spread = jnp.trace(within)
     rounding = (16 * jnp.finfo(dtype).eps) ** 2
-    spread = jnp.where(spread > rounding * everywhere(jnp.sum(values**2), axis_name), spread, 0)
+    spread = jnp.where(spread > rounding * all_sum(jnp.sum(values**2), axis_name), spread, 0)
     regular = within + jnp.where(spread > 0, ridge * spread / len(within), 1) * jnp.eye(len(within), dtype=dtype)
     ratio = jnp.trace(jsp.linalg.solve(regular, between, assume_a="pos"))
     ratio = jnp.where(spread > 0, ratio, jnp.where(jnp.trace(between) > 0, jnp.inf, 0))
     assert targets.valid is not None
-    return ratio * jnp.where(everywhere(jnp.sum(~targets.valid), axis_name) > 0, jnp.nan, 1)
+    return ratio * jnp.where(all_sum(jnp.sum(~targets.valid), axis_name) > 0, jnp.nan, 1)
 
 
 def _product(a: Array, b: Array) -> Array:

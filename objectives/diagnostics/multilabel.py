@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
-from objectives.multilabel._batch import all_sum, macro_mean, read_batch
+from objectives.multilabel._batch import macro_mean, read_batch
 
 
 def macro_auc(

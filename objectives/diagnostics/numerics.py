@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import is_class
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer
@@ -65,7 +66,7 @@ def softmax_collapse_fraction(
     lost = jnp.sum(jnp.exp(wrong), axis=-1) <= jnp.finfo(dtype).eps / 2
     used = jnp.ones(lost.shape, bool) if kept is None else kept
     counts = jnp.sum(lost & targets.valid & used), jnp.sum(used)
-    collapsed, number = counts if axis_name is None else lax.psum(counts, axis_name)
+    collapsed, number = all_sum(counts, axis_name)
     return collapsed.astype(scores.dtype) / jnp.maximum(number, 1).astype(scores.dtype)
 
 

@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import gather
 from objectives._entries import entries
 from objectives._inputs import check_rank
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
-from objectives.survival._shards import gather
 
 
 def concordance_index(

@@ -4,17 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from objectives._inputs import Labels, describe, is_class, to_array
 from objectives._typing import Array, Scalar
-
-AxisName = str | tuple[str, ...] | None
-
-
-def everywhere(values: Array, axis_name: AxisName) -> Array:
-    """The sum over the mapped axes, where there are any."""
-    return values if axis_name is None else lax.psum(values, axis_name)
 
 
 def present(kept: Array | None, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -36,20 +28,6 @@ def distribution(labels: Labels, classes: int, dtype: np.dtype) -> Array:
     return is_class(labels.values, classes).astype(dtype) if labels.are_ids else labels.values
 
 
-def direction(vectors: Array, dtype: np.dtype) -> Array:
-    """Unit vectors along the last axis; a vector shorter than 1e-12 has no direction: 0, with gradient 0."""
-    vectors = vectors.astype(dtype)
-    squared = jnp.sum(vectors**2, axis=-1, keepdims=True)
-    directed = squared > 1e-24
-    return jnp.where(directed, vectors * lax.rsqrt(jnp.where(directed, squared, 1)), 0)
-
-
-def safe_sqrt(values: Array) -> Array:
-    """Square root with gradient 0 at 0."""
-    positive = values > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)
-
-
 def scaled_log(factor: Scalar, log: Array) -> Array:
     """factor times a logarithm, 0 for a factor of 0 even where the logarithm is -inf."""
     return jnp.where(jnp.asarray(factor) == 0, 0, factor * log)
@@ -59,23 +37,6 @@ def log_share(counts: Array) -> Array:
     """Logarithm of the frequencies n_c / N; -inf for a class that was never seen."""
     seen = counts > 0
     return jnp.where(counts == 0, -jnp.inf, jnp.log(jnp.where(seen, counts, jnp.nan)) - jnp.log(jnp.sum(counts)))
-
-
-def integers(function: str, name: str, value: Any) -> Array:
-    """`value` as an array; TypeError unless it holds integers."""
-    array = to_array(function, name, value)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{function}: {name} must be integers, got {describe(array)}")
-    return array
-
-
-def positive_integer(function: str, name: str, value: Any) -> int:
-    """A static number of things, at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{function}: {name} must be an integer, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{function}: {name} must be at least 1, got {value}")
-    return int(value)
 
 
 def boolean(function: str, name: str, value: Any, shape: tuple[int, ...]) -> Array:

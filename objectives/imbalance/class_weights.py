@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from objectives._inputs import check_rank, compute_dtype, floating, hyperparameter, real
+from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import safe_sqrt
 
 
 def class_balanced_weights(
@@ -165,7 +165,7 @@ def max_norm_projection(
     dtype = compute_dtype(array)
     radius = hyperparameter(name, "radius", radius, dtype, 0, open_low=True)
     wide = array.astype(dtype)
-    norms = safe_sqrt(jnp.sum(wide**2, axis=-1, keepdims=True))
+    norms = root(jnp.sum(wide**2, axis=-1, keepdims=True))
     return (wide * (radius / jnp.maximum(norms, radius))).astype(array.dtype)
 
 

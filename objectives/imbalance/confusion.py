@@ -15,9 +15,11 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from objectives._batch import all_sum
 from objectives._inputs import check_same_shape, clean, compute_dtype, floating, hyperparameter, mask, real
+from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
-from objectives.imbalance._shared import everywhere, present, safe_sqrt
+from objectives.imbalance._shared import present
 
 
 class SoftConfusion(NamedTuple):
@@ -168,7 +170,7 @@ def _accuracy(counts: SoftConfusion) -> Array:
 
 def _g_mean(counts: SoftConfusion) -> Array:
     positive, negative = _rates(counts)
-    return safe_sqrt(positive * negative)
+    return root(positive * negative)
 
 
 def _balanced_accuracy(counts: SoftConfusion) -> Array:
@@ -179,7 +181,7 @@ def _balanced_accuracy(counts: SoftConfusion) -> Array:
 def _mcc(counts: SoftConfusion) -> Array:
     """Roots first: the product of four counts is too large for float32 soon."""
     tp, fp, fn, tn = counts
-    spread = [safe_sqrt(x) for x in (tp + fp, tp + fn, tn + fp, tn + fn)]
+    spread = [root(x) for x in (tp + fp, tp + fn, tn + fp, tn + fn)]
     return _ratio(tp * tn - fp * fn, spread[0] * spread[1] * spread[2] * spread[3], 0)
 
 
@@ -210,4 +212,4 @@ def _count(
     counted = present(kept, array.shape, dtype)
     yes, no = jax.nn.sigmoid(amplified) * counted, jax.nn.sigmoid(-amplified) * counted
     totals = (positive * yes, (1 - positive) * yes, positive * no, (1 - positive) * no)
-    return SoftConfusion(*(everywhere(jnp.sum(total), axis_name) for total in totals))
+    return SoftConfusion(*(all_sum(jnp.sum(total), axis_name) for total in totals))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     Labels,
     check_same_shape,
@@ -22,10 +23,11 @@ from objectives._inputs import (
     finish,
     hyperparameter,
     prng_key,
+    static_integer,
 )
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import boolean, distribution, everywhere, only_ids, positive_integer
+from objectives.imbalance._shared import boolean, distribution, only_ids
 from objectives.imbalance.rivals import weighted_rivals
 
 
@@ -182,7 +184,7 @@ def equalization_state(classes: int) -> EqualizationState:
         Tan, Lu, Zhang, Yin, Li, "Equalization Loss v2: A New Gradient Balance Approach for Long-tailed Object
         Detection", 2021.
     """
-    number = positive_integer("equalization_state", "classes", classes)
+    number = static_integer("equalization_state", "classes", classes)
     return EqualizationState(jnp.zeros(number, jnp.float32), jnp.zeros(number, jnp.float32))
 
 
@@ -298,7 +300,7 @@ def record_equalization(
     axes, recorded = tuple(range(logits.ndim - 1)), state.positive.shape[0]
 
     def received(sizes: Array, before: Array) -> Array:
-        total = everywhere(jnp.sum(clean(sizes * weights, kept), axis=axes)[:recorded], axis_name)
+        total = all_sum(jnp.sum(clean(sizes * weights, kept), axis=axes)[:recorded], axis_name)
         return before + total.astype(before.dtype)
 
     return EqualizationState(

@@ -12,13 +12,15 @@ from objectives._inputs import (
     finish,
     floating,
     hyperparameter,
+    integers,
     mask,
     pick,
     real,
+    static_integer,
 )
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import integers, positive_integer, present
+from objectives.imbalance._shared import present
 
 
 def influence_balanced_loss(
@@ -178,7 +180,7 @@ def cluster_likelihood(
         Within Datasets", 2023.
     """
     name = "cluster_likelihood"
-    array, number = integers(name, "assignments", assignments), positive_integer(name, "clusters", clusters)
+    array, number = integers(name, "assignments", assignments), static_integer(name, "clusters", clusters)
     kept = mask(name, where, array.shape)
     array = clean(array, kept)
     valid = (array >= 0) & (array < number)

@@ -4,10 +4,11 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from objectives._batch import all_sum
 from objectives._inputs import class_vector, clean, compute_dtype, finish, hyperparameter
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import distribution, everywhere, only_ids, present
+from objectives.imbalance._shared import distribution, only_ids, present
 
 
 def class_mean_log_loss(
@@ -65,12 +66,12 @@ def class_mean_log_loss(
     else:
         weights = class_vector(name, "class_weights", class_weights, classes, dtype)
     mass = distribution(targets, classes, dtype) * present(kept, logits.shape[:-1], dtype)[..., None]
-    sizes = everywhere(jnp.sum(mass, axis=tuple(range(logits.ndim - 1))), axis_name)
+    sizes = all_sum(jnp.sum(mass, axis=tuple(range(logits.ndim - 1))), axis_name)
     seen = sizes > 0
     total = jnp.sum(jnp.where(seen, weights, 0))
     shares = jnp.where(seen, weights, 0) / (jnp.where(seen, sizes, 1) * jnp.where(total == 0, 1, total))
     losses = finish(expected_penalty(logits, targets, jnp.negative, shares), kept, targets.valid)
-    return everywhere(jnp.sum(losses), axis_name)
+    return all_sum(jnp.sum(losses), axis_name)
 
 
 def density_normalized_edge_loss(
@@ -130,8 +131,8 @@ def density_normalized_edge_loss(
     alpha, beta = hyperparameter(name, "alpha", alpha, dtype, 0), hyperparameter(name, "beta", beta, dtype, 0)
     annotated = ids != 0
     counted = present(kept, ids.shape, dtype)
-    edges = jnp.maximum(everywhere(jnp.sum(jnp.where(annotated, counted, 0)), axis_name), 1)
-    others = jnp.maximum(everywhere(jnp.sum(jnp.where(annotated, 0, counted)), axis_name), 1)
+    edges = jnp.maximum(all_sum(jnp.sum(jnp.where(annotated, counted, 0)), axis_name), 1)
+    others = jnp.maximum(all_sum(jnp.sum(jnp.where(annotated, 0, counted)), axis_name), 1)
     weights = jnp.where(annotated, alpha / edges, beta / (edges if normalize == "foreground" else others))
     losses = finish(clean(expected_penalty(logits, targets, jnp.negative), kept), kept, targets.valid)
-    return everywhere(jnp.sum(weights * losses), axis_name)
+    return all_sum(jnp.sum(weights * losses), axis_name)

@@ -14,12 +14,14 @@ from objectives._inputs import (
     finish,
     floating,
     hyperparameter,
+    integers,
     mask,
     to_array,
 )
+from objectives._numerics import unit_vectors
 from objectives._softmax import expected_penalty
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import boolean, direction, integers, log_share
+from objectives.imbalance._shared import boolean, log_share
 
 
 def gaussian_mixture_likelihood_loss(
@@ -103,8 +105,8 @@ def gaussian_mixture_likelihood_loss(
     key_valid = (key_ids >= 0) & (key_ids < classes)
     seen = seen if key_kept is None else seen & key_kept
     cosine = jnp.tensordot(
-        direction(clean(queries, kept), dtype),
-        direction(clean(keys, key_kept), dtype),
+        unit_vectors(clean(queries, kept).astype(dtype)),
+        unit_vectors(clean(keys, key_kept).astype(dtype)),
         axes=(-1, -1),
         precision=lax.Precision.HIGHEST,
     )

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     Labels,
     check_rank,
@@ -35,7 +36,7 @@ from objectives._inputs import (
 )
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import distribution, everywhere, only_ids
+from objectives.imbalance._shared import distribution, only_ids
 
 
 def seesaw_loss(
@@ -153,7 +154,7 @@ def accumulate_class_counts(
     mass = distribution(targets, len(counts), dtype)
     mass = jnp.moveaxis(finish(jnp.moveaxis(mass, -1, 0), None, targets.valid), 0, -1)
     total = jnp.sum(clean(mass, kept), axis=tuple(range(len(shape) - 1)))
-    return counts.astype(dtype) + everywhere(total, axis_name)
+    return counts.astype(dtype) + all_sum(total, axis_name)
 
 
 def weighted_rivals(function: str, logits: Array, targets: Labels, kept: Array | None, log_weights: Array) -> Array:

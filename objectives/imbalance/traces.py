@@ -20,6 +20,7 @@ batch has none, a stored one. A train step keeps the stored ones:
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     class_labels,
@@ -31,9 +32,11 @@ from objectives._inputs import (
     hyperparameter,
     mask,
     real,
+    static_integer,
 )
+from objectives._numerics import unit_vectors
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import direction, distribution, everywhere, only_ids, positive_integer, present
+from objectives.imbalance._shared import distribution, only_ids, present
 from objectives.imbalance.rivals import weighted_rivals
 
 
@@ -77,7 +80,7 @@ def enveloping_loss(
     array, others = _vectors(name, "surrogates", surrogates, "[L, D]"), _vectors(name, "points", points, "[M, D]")
     _check_width(name, "points", others, array)
     kept, dtype = mask(name, where, array.shape[:1]), compute_dtype(array, others)
-    cosine = _cosine(direction(clean(array, kept), dtype), direction(others, dtype))
+    cosine = _cosine(unit_vectors(clean(array, kept).astype(dtype)), unit_vectors(others.astype(dtype)))
     if kept is not None:
         cosine = jnp.where(kept[:, None], cosine, -jnp.inf)
     nearest = jnp.max(cosine, axis=0, initial=-jnp.inf)
@@ -125,7 +128,7 @@ def homogeneity_loss(
     array = _vectors(name, "surrogates", surrogates, "[L, D]")
     kept, dtype = mask(name, where, array.shape[:1]), compute_dtype(array)
     weight = hyperparameter(name, "variance_weight", variance_weight, dtype, 0)
-    unit = direction(clean(array, kept), dtype)
+    unit = unit_vectors(clean(array, kept).astype(dtype))
     counted = present(kept, array.shape[:1], dtype)
     if kept is not None:  # the labels that are kept come first, in their order
         unit = unit[jnp.argsort(~kept, stable=True)]
@@ -190,7 +193,7 @@ def surrogate_contrastive_loss(
     temperature = hyperparameter(name, "temperature", temperature, dtype, 0, open_low=True)
     targets = class_labels(name, labels, (*array.shape[:-1], len(others)), dtype, kept)
     ids = only_ids(name, targets, array.shape[:-1])
-    scores = _cosine(direction(clean(array, kept), dtype), direction(others, dtype)) / temperature
+    scores = _cosine(unit_vectors(clean(array, kept).astype(dtype)), unit_vectors(others.astype(dtype))) / temperature
     log_weights = jnp.zeros((), dtype)
     if distance_weighted:
         log_weights = jnp.log1p(jnp.abs(jnp.arange(len(others)) - ids[..., None]).astype(dtype))
@@ -239,7 +242,7 @@ def label_centroids(
     name = "label_centroids"
     array = floating(name, "features", features)
     check_rank(name, "features", array, 1, "[..., D]")
-    number = positive_integer(name, "labels", labels)
+    number = static_integer(name, "labels", labels)
     kept, dtype = mask(name, where, array.shape[:-1]), compute_dtype(array)
     targets = class_labels(name, label_ids, (*array.shape[:-1], number), dtype, kept, "label_ids")
     only_ids(name, targets, array.shape[:-1])
@@ -247,9 +250,9 @@ def label_centroids(
     mass = distribution(targets, number, dtype) * clean(valid, kept)[..., None]
     mass = mass * present(kept, array.shape[:-1], dtype)[..., None]
     axes = tuple(range(array.ndim - 1))
-    unit = direction(clean(array, kept), dtype)
-    totals = everywhere(jnp.tensordot(mass, unit, axes=(axes, axes), precision=lax.Precision.HIGHEST), axis_name)
-    counts = everywhere(jnp.sum(mass, axis=axes), axis_name)
+    unit = unit_vectors(clean(array, kept).astype(dtype))
+    totals = all_sum(jnp.tensordot(mass, unit, axes=(axes, axes), precision=lax.Precision.HIGHEST), axis_name)
+    counts = all_sum(jnp.sum(mass, axis=axes), axis_name)
     return totals / jnp.where(counts == 0, 1, counts)[:, None], counts
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from objectives._batch import AxisName, all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -14,9 +15,11 @@ from objectives._inputs import (
     mask,
     prng_key,
     real,
+    static_integer,
 )
+from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.imbalance._shared import AxisName, everywhere, positive_integer, present, safe_sqrt
+from objectives.imbalance._shared import present
 
 
 def mdi_importance(
@@ -166,8 +169,8 @@ def cisir_loss(
     importance = _weights(name, "correlation_weights", correlation_weights, predicted, kept)
     strength = hyperparameter(name, "correlation_strength", correlation_strength, predicted.dtype, 0)
     guard = hyperparameter(name, "epsilon", epsilon, predicted.dtype, 0)
-    count = everywhere(jnp.sum(present(kept, predicted.shape, predicted.dtype)), axis_name)
-    error = everywhere(jnp.sum(squares * (predicted - actual) ** 2), axis_name) / jnp.maximum(count, 1)
+    count = all_sum(jnp.sum(present(kept, predicted.shape, predicted.dtype)), axis_name)
+    error = all_sum(jnp.sum(squares * (predicted - actual) ** 2), axis_name) / jnp.maximum(count, 1)
     return error + strength * _one_minus_correlation(predicted, actual, importance, guard, kept, axis_name)
 
 
@@ -205,7 +208,7 @@ def stratified_batch_indices(
     name = "stratified_batch_indices"
     values = real(name, "targets", targets)
     check_rank(name, "targets", values, 1, "[N]", 1)
-    strata = positive_integer(name, "batch_size", batch_size)
+    strata = static_integer(name, "batch_size", batch_size)
     if strata > len(values):
         raise ValueError(f"{name}: batch_size must be at most the number of targets, {len(values)}, got {strata}")
     bounds = jnp.arange(strata + 1) * len(values) // strata
@@ -243,22 +246,22 @@ def _one_minus_correlation(
     predicted: Array, actual: Array, weights: Array, epsilon: Scalar, kept: Array | None, axis_name: AxisName
 ) -> Array:
     """The correlation loss; 0 where nothing is kept."""
-    count = everywhere(jnp.sum(present(kept, predicted.shape, predicted.dtype)), axis_name)
+    count = all_sum(jnp.sum(present(kept, predicted.shape, predicted.dtype)), axis_name)
 
     def centred(values: Array) -> Array:
         for _ in range(2):  # the second time takes away the rounding error of the first mean
-            values = clean(values - everywhere(jnp.sum(values), axis_name) / jnp.maximum(count, 1), kept)
+            values = clean(values - all_sum(jnp.sum(values), axis_name) / jnp.maximum(count, 1), kept)
         return values
 
     def power(values: Array) -> Array:
-        return everywhere(jnp.sum(weights * values**2), axis_name)
+        return all_sum(jnp.sum(weights * values**2), axis_name)
 
     rounding = (4 * jnp.finfo(predicted.dtype).eps) ** 2
     least = rounding * power(predicted), rounding * power(actual)
     predicted, actual = centred(predicted), centred(actual)
-    covariance = everywhere(jnp.sum(weights * predicted * actual), axis_name)
+    covariance = all_sum(jnp.sum(weights * predicted * actual), axis_name)
     own = power(predicted), power(actual)
     varied = (own[0] > least[0]) & (own[1] > least[1])  # equal values differ from their mean by rounding
-    spread = safe_sqrt(own[0]) * safe_sqrt(own[1])
+    spread = root(own[0]) * root(own[1])
     correlation = jnp.where(varied, covariance / jnp.where(varied, spread + epsilon, 1), 0)
     return jnp.where(count > 0, 1 - correlation, 0)

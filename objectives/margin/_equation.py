@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     Labels,
     check_rank,
@@ -23,6 +24,7 @@ from objectives._inputs import (
     pick,
 )
 from objectives._log_domain import log_sum_exp, log_sum_exp_others
+from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Scalar
 
 
@@ -150,12 +152,6 @@ def length(values: Array, dtype: np.dtype) -> Array:
     return root(jnp.sum(values.astype(dtype) ** 2, axis=-1), 1e-24)
 
 
-def root(values: Array, least: float = 0.0) -> Array:
-    """Square root, with value and gradient 0 up to `least`."""
-    positive = values > least
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)
-
-
 def sine(cosine: Array) -> Array:
     """sin θ of cos θ, with gradient 0 at θ = 0 and π."""
     return root((1 - cosine) * (1 + cosine))
@@ -187,4 +183,4 @@ def descend(turned: Array) -> Array:
 def total(values: Array, axis_name: str | tuple[str, ...] | None) -> Array:
     """The sum over the batch, and over the devices that share it."""
     summed = jnp.sum(values)
-    return summed if axis_name is None else lax.psum(summed, axis_name)
+    return all_sum(summed, axis_name)

@@ -14,9 +14,10 @@ from objectives._inputs import (
     is_class,
     pick,
 )
+from objectives._numerics import root
 from objectives._softmax import read as read_logits
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.margin._equation import Problem, margin_softmax, root
+from objectives.margin._equation import Problem, margin_softmax
 
 
 def logit_annealing_loss(

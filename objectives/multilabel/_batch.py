@@ -1,14 +1,13 @@
 """What the losses over a batch of labels share: checks, global sums, and a logarithm of them."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import AxisName, all_sum
 from objectives._inputs import check_rank, check_same_shape, clean, compute_dtype, floating, mask, real
 from objectives._typing import Array, ArrayLike
-
-AxisName = str | tuple[str, ...] | None
 
 
 class LabelBatch(NamedTuple):
@@ -45,11 +44,6 @@ def read_batch(
     poison = jnp.where(invalid == 0, 0, jnp.nan).astype(dtype)
     active = (positives > 0) & (negatives > 0)
     return LabelBatch(clean(values, kept).astype(dtype), present, absent, positives, negatives, active, poison)
-
-
-def all_sum(values: Any, axis_name: AxisName) -> Any:
-    """Sums over the mapped axes, if there are any."""
-    return values if axis_name is None else lax.psum(values, axis_name)
 
 
 def safe_mean(total: Array, number: Array) -> Array:

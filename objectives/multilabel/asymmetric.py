@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._inputs import compute_dtype, finish, hyperparameter, is_class
+from objectives._numerics import power
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.classification._shared import power, read_binary
+from objectives.classification._shared import read_binary
 
 
 def asymmetric_loss(

@@ -14,16 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import AxisName, all_sum
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
-from objectives.multilabel._batch import (
-    AxisName,
-    LabelBatch,
-    all_sum,
-    macro_mean,
-    masked_logsumexp,
-    read_batch,
-    safe_mean,
-)
+from objectives.multilabel._batch import LabelBatch, macro_mean, masked_logsumexp, read_batch, safe_mean
 
 CHUNK = 256
 """How many examples at a time a pairwise loss without a sorted form compares with all others."""

@@ -6,6 +6,7 @@ The transition matrix T `[C, C]` has in row i the distribution of the noisy labe
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import AxisName
 from objectives._inputs import (
     Labels,
     check_classes,
@@ -19,7 +20,7 @@ from objectives._inputs import (
     hyperparameter,
     mask,
 )
-from objectives._probabilities import AxisName, ClassLabels, gather, log_softmax, log_sum_exp
+from objectives._probabilities import ClassLabels, gather, log_softmax, log_sum_exp
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
 

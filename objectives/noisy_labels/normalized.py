@@ -12,7 +12,8 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 
 from objectives._inputs import Labels, check_callable, compute_dtype, finish, hyperparameter
-from objectives._probabilities import Classes, ClassLabels, Penalty, log_softmax, power
+from objectives._numerics import power
+from objectives._probabilities import Classes, ClassLabels, Penalty, log_softmax
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
 

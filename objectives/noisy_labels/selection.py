@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from objectives._batch import AxisName
 from objectives._inputs import (
     check_same_shape,
     clean,
@@ -26,7 +27,7 @@ from objectives._inputs import (
     mask,
     to_array,
 )
-from objectives._probabilities import AxisName, gather
+from objectives._probabilities import gather
 from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
 
 Regularizer = Literal["hard", "linear", "log", "mixture"]

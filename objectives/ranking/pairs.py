@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import check_same_shape, clean, compute_dtype, floating, mask, real
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
 
@@ -78,5 +79,5 @@ def mann_whitney_loss(
     size = min(BLOCK, max(values.size, 1))
     padded = (jnp.pad(x, (0, -values.size % size)).reshape(-1, size) for x in (values, above))
     total = jnp.sum(lax.map(of_block, tuple(padded)))
-    total = total if axis_name is None else lax.psum(total, axis_name)
+    total = all_sum(total, axis_name)
     return jnp.where((positives > 0) & (negatives > 0), total, 0) / jnp.where(positives > 0, positives, 1)

@@ -15,6 +15,7 @@ from objectives._inputs import (
     hyperparameter,
     mask,
     real,
+    static_integer,
 )
 from objectives._log_domain import log_sum_exp
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
@@ -99,7 +100,9 @@ def sinkhorn(
     check_rank("sinkhorn", "logits", logits, 2, "[..., n, n]")
     if logits.shape[-1] != logits.shape[-2]:
         raise ValueError(f"sinkhorn: logits must have shape [..., n, n], got {describe(logits)}")
-    return _exp(_sinkhorn(logits.astype(compute_dtype(logits)), _count("sinkhorn", "iterations", iterations, 0)))
+    return _exp(
+        _sinkhorn(logits.astype(compute_dtype(logits)), static_integer("sinkhorn", "iterations", iterations, 0))
+    )
 
 
 def neural_ndcg_loss(
@@ -155,7 +158,7 @@ def neural_ndcg_loss(
     check_same_shape(name, "relevance", relevance, "scores", scores)
     heat = hyperparameter(name, "temperature", temperature, scores.dtype, 0, open_low=True)
     items = scores.shape[-1]
-    cut = items if top is None else min(_count(name, "top", top, 1), items)
+    cut = items if top is None else min(static_integer(name, "top", top, 1), items)
     if gain not in ("exponential", "linear"):
         raise ValueError(f"{name}: gain must be 'exponential' or 'linear', got {gain!r}")
     grades = clean(relevance, kept).astype(scores.dtype)
@@ -163,7 +166,7 @@ def neural_ndcg_loss(
     discounts = jnp.asarray(np.where(np.arange(items) < cut, 1 / np.log2(np.arange(items) + 2.0), 0), scores.dtype)
     if items == 0:
         return jnp.sum(scores, axis=-1)
-    permutation = _exp(_sinkhorn(_neural_sort(scores, kept, heat), _count(name, "iterations", iterations, 0)))
+    permutation = _exp(_sinkhorn(_neural_sort(scores, kept, heat), static_integer(name, "iterations", iterations, 0)))
     soft = jnp.einsum("...ri,...i,r->...", permutation, gains, discounts, precision=lax.Precision.HIGHEST)
     ideal = jnp.sum(-jnp.sort(-gains, axis=-1) * discounts, axis=-1)
     relevant = ideal > 0
@@ -219,11 +222,3 @@ def _exp(logits: Array) -> Array:
     """exp, with a gradient of 0 at -inf."""
     present = logits > -jnp.inf
     return jnp.where(present, jnp.exp(jnp.where(present, logits, 0)), 0)
-
-
-def _count(function: str, name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{function}: {name} must be an integer, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{function}: {name} must be at least {least}, got {value}")
-    return int(value)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import check_rank, clean
 from objectives._typing import Array, ArrayLike
 from objectives.regression._residuals import pair
@@ -28,7 +29,7 @@ class Entries(NamedTuple):
     def total(self, values: Array) -> Array:
         """The sum `[...]` over the entries kept."""
         local = jnp.sum(clean(values, self.kept), axis=-1)
-        return local if self.axis_name is None else lax.psum(local, self.axis_name)
+        return all_sum(local, self.axis_name)
 
     def mean(self, values: Array) -> Array:
         """The mean `[...]` over the entries kept; 0 where there is none."""
@@ -64,9 +65,3 @@ def ratio(errors: Array, normaliser: Array) -> Array:
     return jnp.where(
         empty, lax.stop_gradient(jnp.where(errors > 0, 1, errors)), errors / jnp.where(empty, 1, normaliser)
     )
-
-
-def root(values: Array) -> Array:
-    """Square root with gradient 0 at 0."""
-    positive = values > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0 * values)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
-from objectives.regression._ratios import Entries, entries, ratio, root
+from objectives.regression._ratios import Entries, entries, ratio
 from objectives.regression._residuals import magnitude
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -90,7 +90,7 @@ def bag_level_loss(
 
     def total(each: Array) -> Array:
         local = jax.ops.segment_sum(clean(each, present), ids, bags)
-        return local if axis_name is None else lax.psum(local, axis_name)
+        return all_sum(local, axis_name)
 
     sizes = total(jnp.ones_like(values))
     filled = sizes > 0
@@ -100,7 +100,7 @@ def bag_level_loss(
     whole = per_example(name, loss, total(values) / divisor, responses)
     losses = clean((1 - weight) * whole + weight * (total(lone) / divisor), filled)
     strangers = jnp.sum(~known, dtype=jnp.int32)
-    strangers = strangers if axis_name is None else lax.psum(strangers, axis_name)
+    strangers = all_sum(strangers, axis_name)
     return losses * jnp.where(strangers > 0, jnp.nan, 1).astype(dtype)
 
 
@@ -161,7 +161,7 @@ def u2_regression_loss(
 
     def mean(values: Array, over: Array) -> Array:
         sums = jnp.stack([jnp.sum(jnp.where(over, values, 0)), jnp.sum(over, dtype=entries.dtype)])
-        total, count = sums if axis_name is None else lax.psum(sums, axis_name)
+        total, count = all_sum(sums, axis_name)
         return total / jnp.maximum(count, 1)
 
     kept = jnp.ones(entries.error.shape, bool) if entries.kept is None else entries.kept

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from objectives._batch import total
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_classes,
     check_rank,
@@ -64,7 +64,7 @@ def soft_counts(
     pixels = tuple(range(0 if per == "dataset" else 1, scores.ndim - 1))
 
     def count(values: Array) -> Array:
-        return total(jnp.sum(values, axis=pixels), axis_name)
+        return all_sum(jnp.sum(values, axis=pixels), axis_name)
 
     if targets.dtype == jnp.bool_:  # both overlaps are p where the label is 1 and 0 elsewhere
         both = jnp.where(targets, probabilities, 0)

@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from objectives._batch import total
+from objectives._batch import all_sum
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, floating, hyperparameter
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
 from objectives._vectors import log_sum_exp
@@ -230,8 +230,8 @@ def combo_loss(
     present = jnp.ones(scores.shape[:-1], bool) if kept is None else kept
     entropy = beta * _product(shares, log_p) + (1 - beta) * _product(1 - shares, log_not_p)
     pixels = tuple(range(0 if per == "dataset" else 1, scores.ndim - 1))
-    entropy = total(jnp.sum(clean(jnp.mean(entropy, axis=-1), present), axis=pixels), axis_name)
-    count = total(jnp.sum(present, axis=pixels, dtype=dtype), axis_name)
+    entropy = all_sum(jnp.sum(clean(jnp.mean(entropy, axis=-1), present), axis=pixels), axis_name)
+    count = all_sum(jnp.sum(present, axis=pixels, dtype=dtype), axis_name)
     dice = dice_loss(predictions, labels, smooth=smooth, per=per, where=where, axis_name=axis_name)
     return alpha * -entropy / jnp.maximum(count, 1) + (1 - alpha) * dice
 

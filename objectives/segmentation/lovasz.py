@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from objectives._batch import gather, positions, total
+from objectives._batch import all_sum, gather, positions
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, floating
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer
 from objectives.segmentation._counts import check_word, pixel_mask, read_targets, to_probabilities
@@ -185,8 +185,8 @@ def _extension(
     weights = weights if axis_name is None else weights[:, own]
     if present is not None:
         errors, members = clean(errors, present), clean(members, present)
-    losses = total(jnp.sum(errors * weights, axis=1), axis_name)
-    sizes = total(jnp.sum(members, axis=1, dtype=jnp.int32), axis_name)
+    losses = all_sum(jnp.sum(errors * weights, axis=1), axis_name)
+    sizes = all_sum(jnp.sum(members, axis=1, dtype=jnp.int32), axis_name)
     return (losses, sizes) if per == "image" else (losses[0], sizes[0])
 
 

@@ -5,11 +5,6 @@ from jax import lax
 from objectives._typing import Array
 
 
-def gather(array: Array, axis_name: str | tuple[str, ...] | None) -> Array:
-    """The global batch of which this device holds a part."""
-    return array if axis_name is None else lax.all_gather(array, axis_name, tiled=True)
-
-
 def own(array: Array, size: int, axis_name: str | tuple[str, ...] | None) -> Array:
     """The part of a global batch that is this device's."""
     if axis_name is None:

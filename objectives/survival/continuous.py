@@ -6,12 +6,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ops import segment_sum
 
+from objectives._batch import gather
 from objectives._censoring import censored_nll, censored_validity
 from objectives._distributions import GUMBEL_MIN, LOGISTIC, NORMAL
 from objectives._entries import entries, settle
 from objectives._inputs import check_rank, describe, real
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
-from objectives.survival._shards import gather, own
+from objectives.survival._shards import own
 
 _AFT = {"weibull": GUMBEL_MIN, "log_normal": NORMAL, "log_logistic": LOGISTIC}
 

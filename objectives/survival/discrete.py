@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from objectives._batch import gather
 from objectives._entries import settle
 from objectives._inputs import (
     check_classes,
@@ -19,7 +20,6 @@ from objectives._inputs import (
     real,
 )
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
-from objectives.survival._shards import gather
 
 
 def logistic_hazard_loss(

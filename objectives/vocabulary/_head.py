@@ -19,6 +19,7 @@ from objectives._inputs import (
     hyperparameter,
     mask,
     real,
+    static_integer,
 )
 from objectives._typing import Array, ArrayLike, Scalar
 from objectives.vocabulary._sweep import Head, Plan, Rows, axes_of, losses_apart, unit, vary, weighted_sum
@@ -82,8 +83,8 @@ def linear_loss(
         soft=soft,
         class_axis=class_axis,
         directions=scale is not None,
-        rows=_positive(function, "row_chunk", _default_rows(weights, width) if row_chunk is None else row_chunk),
-        columns=_positive(function, "class_chunk", class_chunk),
+        rows=static_integer(function, "row_chunk", _default_rows(weights, width) if row_chunk is None else row_chunk),
+        columns=static_integer(function, "class_chunk", class_chunk),
         shards=shards,
         classes=classes,
     )
@@ -153,12 +154,6 @@ def _default_rows(weights: Array, width: int) -> int:
 
 def _names(axes: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if axes is None else (axes,) if isinstance(axes, str) else tuple(axes)
-
-
-def _positive(function: str, name: str, value: Any) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{function}: {name} must be a positive integer, got {value!r}")
-    return value
 
 
 def _unless_zero(function: str, name: str, value: Scalar, dtype: Any, high: float) -> Array | None:

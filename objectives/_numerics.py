@@ -1,0 +1,25 @@
+"""Arithmetic that is safe at its ends: roots and powers of zero, directions of zero vectors."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from objectives._typing import Array, Scalar
+
+
+def root(values: Array, least: float = 0.0) -> Array:
+    """Square root, with value and gradient 0 up to `least`; NaN stays NaN."""
+    positive = values > least
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0 * values)
+
+
+def power(base: Array, exponent: Scalar | Array) -> Array:
+    """base ** exponent for a base of at least 0, with value and gradient 0 where the base is 0; NaN stays NaN."""
+    positive = base > 0
+    return jnp.where(positive, jnp.where(positive, base, 1) ** exponent, 0 * base)
+
+
+def unit_vectors(vectors: Array) -> Array:
+    """Vectors scaled to length one over the last axis; one shorter than 1e-12 becomes 0, with gradient 0."""
+    squared = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
+    directed = squared > 1e-24
+    return jnp.where(directed, vectors * lax.rsqrt(jnp.where(directed, squared, 1)), 0)
