@@ -5,7 +5,7 @@ arithmetic, so that no NaN they hold can reach a value or a gradient.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -227,3 +227,9 @@ def integers(function: str, name: str, value: Any) -> Array:
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{function}: {name} must be integers, got {describe(array)}")
     return array
+
+
+def check_choice(function: str, name: str, value: str, words: Iterable[str]) -> None:
+    """ValueError unless `value` is one of the words."""
+    if value not in words:
+        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, words))}, got {value!r}")

@@ -342,7 +342,7 @@ def mmce_loss(
     count = _count(kept, gap, axis_name)
     if gaps.size == 0:
         return jnp.zeros((), gaps.dtype)
-    return root(_laplacian_form(positions / bandwidth, gaps)) / jnp.maximum(count, 1) + 0 * jnp.sum(gaps)
+    return root(_laplacian_form(positions / bandwidth, gaps)) / jnp.maximum(count, 1)
 
 
 def soft_binned_calibration_error(
@@ -407,7 +407,7 @@ def soft_binned_calibration_error(
     some = mass > jnp.finfo(mass.dtype).tiny ** 0.5  # less would overflow in the gradient
     squares = jnp.sum(jnp.where(some, gaps**2 / jnp.where(some, mass, 1), 0))
     count = _count(kept, gap, axis_name)
-    return root(squares / jnp.maximum(count, 1)) + 0 * jnp.sum(gaps)
+    return root(squares / jnp.maximum(count, 1))
 
 
 def _penalised(

@@ -6,8 +6,9 @@
 - `numerics`: softmax collapse, and gradients that only scale the weights up
 - `ranking`: the area under the ROC curve
 - `survival`: concordance index
-- `calibration`: reliability diagrams and calibration errors, Brier decomposition, temperature scaling, angular visual
-  hardness, multicalibration and omniprediction
+- `calibration`: reliability diagrams and calibration errors, Brier decomposition, temperature scaling
+- `groups`: calibration within groups of examples (multicalibration, multiaccuracy), and omniprediction
+- `hardness`: angular visual hardness
 - `classification`: accuracy, the confusion matrix and the scores made of it, average precision
 - `generation`: perplexity, BLEU, Fréchet distance, inception score
 - `images`: peak signal-to-noise ratio (structural similarity can be minimised, and is in `objectives.images`)
@@ -19,14 +20,10 @@ a batch split over devices; confusion matrices of several batches add up.
 from objectives.diagnostics.calibration import (
     BrierDecomposition,
     CalibrationBins,
-    angular_visual_hardness,
     brier_decomposition,
     classwise_calibration_error,
     expected_calibration_error,
     fit_temperature,
-    multiaccuracy_error,
-    multicalibration_error,
-    omniprediction,
     reliability_diagram,
 )
 from objectives.diagnostics.classification import (
@@ -47,6 +44,8 @@ from objectives.diagnostics.curvature import (
     spectral_density,
 )
 from objectives.diagnostics.generation import bleu_score, frechet_distance, inception_score, perplexity
+from objectives.diagnostics.groups import multiaccuracy_error, multicalibration_error, omniprediction
+from objectives.diagnostics.hardness import angular_visual_hardness
 from objectives.diagnostics.images import peak_signal_noise_ratio
 from objectives.diagnostics.imbalance import (
     class_weight_norms,

@@ -1,9 +1,9 @@
-"""How well confidence is calibrated, measured in bins; temperature scaling; groups; angular visual hardness.
+"""How well confidence is calibrated, measured in bins; temperature scaling.
 
 One equation: examples fall into bins by their confidence, and with the share w of the examples, the mean confidence
 and the frequency of hits in every bin, a calibration error is a norm of w and |frequency - confidence|
 (`reliability_diagram` returns the three). Members differ in the norm and in what is binned: the confidence of the
-predicted class, the probability of every class, or a probability within groups.
+predicted class, or the probability of every class.
 
 Nothing here has a gradient.
 """
@@ -16,24 +16,18 @@ from jax import lax
 
 from objectives._batch import AxisName, all_sum
 from objectives._inputs import (
-    check_rank,
-    check_same_shape,
-    class_labels,
+    check_choice,
     clean,
-    compute_dtype,
-    describe,
     finish,
-    floating,
     is_class,
-    mask,
     pick,
-    real,
     static_integer,
 )
 from objectives._numerics import root
-from objectives._probabilities import ClassLabels, gather, log_softmax
+from objectives._probabilities import ClassLabels, log_softmax
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives.diagnostics._bins import bin_index, forecast
 
 Binning = Literal["uniform", "equal_mass"]
 Norm = Literal["l1", "l2", "max"]
@@ -111,8 +105,8 @@ def reliability_diagram(
         Calibration of Modern Neural Networks", 2017.
     """
     name = "reliability_diagram"
-    forecast, outcome, kept = _forecast(name, probabilities, outcomes, where)
-    mass, forecast_sum, outcome_sum = _bins(name, forecast, outcome, kept, num_bins, binning, axis_name)
+    p, outcome, kept = forecast(name, probabilities, outcomes, where)
+    mass, forecast_sum, outcome_sum = _bins(name, p, outcome, kept, num_bins, binning, axis_name)
     count = jnp.maximum(jnp.sum(mass), 1)
     size = jnp.maximum(mass, 1)
     return CalibrationBins(forecast_sum / size, outcome_sum / size, mass / count)
@@ -169,7 +163,7 @@ def expected_calibration_error(
     """
     name = "expected_calibration_error"
     logits, targets, kept = read(name, logits, labels, where)
-    _check_word(name, "norm", norm, get_args(Norm))
+    check_choice(name, "norm", norm, get_args(Norm))
     classes = log_softmax(lax.stop_gradient(logits))
     predicted = jnp.argmax(classes.scores, axis=-1)
     confidence = jnp.exp(pick(classes.log_p, predicted))
@@ -227,7 +221,7 @@ def classwise_calibration_error(
     """
     name = "classwise_calibration_error"
     logits, targets, kept = read(name, logits, labels, where)
-    _check_word(name, "norm", norm, get_args(Norm))
+    check_choice(name, "norm", norm, get_args(Norm))
     probabilities = log_softmax(lax.stop_gradient(logits)).probabilities()
     if targets.valid is not None:
         invalid = jnp.where(targets.valid, 0, jnp.nan).astype(probabilities.dtype)
@@ -288,12 +282,12 @@ def brier_decomposition(
         Components in the Brier Score Decomposition", 2008.
     """
     name = "brier_decomposition"
-    forecast, outcome, kept = _forecast(name, probabilities, outcomes, where)
-    mass, forecasts, outcomes = _bins(name, forecast, outcome, kept, num_bins, binning, axis_name)
+    predicted, outcome, kept = forecast(name, probabilities, outcomes, where)
+    mass, forecasts, outcomes = _bins(name, predicted, outcome, kept, num_bins, binning, axis_name)
     count, size = jnp.maximum(jnp.sum(mass), 1), jnp.maximum(mass, 1)
     p, y, overall = forecasts / size, outcomes / size, jnp.sum(outcomes) / count
-    index = _bin_index(forecast, kept, num_bins, binning, axis_name)
-    from_p, from_y = clean(forecast - p[index], kept), clean(outcome - y[index], kept)
+    index = bin_index(predicted, kept, num_bins, binning, axis_name)
+    from_p, from_y = clean(predicted - p[index], kept), clean(outcome - y[index], kept)
 
     def mean(values: Array) -> Array:
         return all_sum(jnp.sum(values), axis_name) / count
@@ -383,270 +377,9 @@ def fit_temperature(
     return jnp.exp((bottom + top) / 2) + poison
 
 
-def angular_visual_hardness(
-    embeddings: Float[ArrayLike, "*batch features"],
-    weights: Float[ArrayLike, "classes features"],
-    labels: ClassLabels,
-    *,
-    where: Bool[ArrayLike, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
-    r"""Angular visual hardness (AVH): the angle to the label's weights as a share of the angles to all classes'.
-
-    $$
-    \frac{\angle(x, w_y)}{\sum_c \angle(x, w_c)}
-    $$
-
-    Low is easy. It follows human perception of hardness more closely than confidence does, and levels off early in
-    training while the loss still falls, because the lengths of the vectors do not enter.
-
-    Args:
-        embeddings: Last hidden features x `[..., D]`, of any length.
-        weights: Weights of the last layer w `[C, D]`, of any length.
-        labels: Class ids `[...]`, or weights of the classes `[..., C]`, which mean the expected hardness of a label.
-        where: Boolean mask `[...]`; a masked entry has hardness 0 and may hold anything.
-
-    Returns:
-        Hardness `[...]` in [0, 1], float32 (float64 for float64 inputs); NaN where a class id is out of range. A vector
-        of zeros is at right angles to everything.
-
-    Raises:
-        TypeError: If embeddings or weights are not floating point, class ids not integers or `where` not boolean.
-        ValueError: If shapes do not match.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> weights = jnp.array([[2.0, 0.0], [-1.0, 0.0]])
-        >>> hardness = angular_visual_hardness(jnp.array([[1.0, 1.0]]), weights, jnp.array([0]))
-        >>> print(f"{hardness[0]:.4f}")
-        0.2500
-
-    Source:
-        Chen, Liu, Yu, Kautz, Shrivastava, Garg, Anandkumar, "Angular Visual Hardness", 2020.
-    """
-    name = "angular_visual_hardness"
-    x, w = floating(name, "embeddings", embeddings), floating(name, "weights", weights)
-    check_rank(name, "embeddings", x, 1, "[..., D]")
-    if w.ndim != 2 or w.shape[0] == 0 or w.shape[1] != x.shape[-1]:
-        raise ValueError(f"{name}: weights must have shape [C, {x.shape[-1]}], got {describe(w)}")
-    kept, dtype = mask(name, where, x.shape[:-1]), compute_dtype(x, w)
-    targets = class_labels(name, labels, (*x.shape[:-1], w.shape[0]), dtype, kept)
-    x, w = _unit(lax.stop_gradient(clean(x, kept)).astype(dtype)), _unit(lax.stop_gradient(w).astype(dtype))
-    angles = jnp.arccos(jnp.clip(x @ w.T, -1, 1))
-    own = pick(angles, targets.values) if targets.are_ids else jnp.sum(targets.values * angles, axis=-1)
-    total = jnp.sum(angles, axis=-1)
-    return finish(jnp.where(total > 0, own / jnp.where(total > 0, total, 1), 0), kept, targets.valid)
-
-
-def multicalibration_error(
-    probabilities: Float[ArrayLike, " batch"],
-    outcomes: Real[ArrayLike, " batch"] | Bool[ArrayLike, " batch"],
-    groups: Real[ArrayLike, "batch groups"] | Bool[ArrayLike, "batch groups"],
-    *,
-    num_bins: int = 10,
-    where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: AxisName = None,
-) -> Float[Array, "groups num_bins"]:
-    r"""Multicalibration: the bias of probabilities in every bin, within every group of examples.
-
-    $$
-    \left| \tfrac{1}{n} \sum_i g(x_i)\, (y_i - p_i)\, [p_i \in \mathrm{bin}_b] \right|
-    $$
-
-    The error is `.max()` over groups and bins; a predictor for which it is small serves every loss function
-    (`omniprediction`), at least as well as any predictor that is linear in the groups. Divide by the mass of a group in
-    a bin for the conditional bias. With one group of everybody, `.sum()` is the expected calibration error.
-
-    Args:
-        probabilities: Predicted probabilities p of the outcome `[N]`, in [0, 1].
-        outcomes: What happened, y `[N]`: 0 or 1, or a frequency.
-        groups: Membership g of the groups `[N, G]`, boolean or in [0, 1], or any test functions.
-        num_bins: Number of bins of equal width, at least 1.
-        where: Boolean mask `[N]`; a masked example counts nowhere and may hold anything.
-        axis_name: Mapped axis or axes over which the examples are split, under `shard_map`.
-
-    Returns:
-        Errors `[G, num_bins]`, float32 (float64 for float64 inputs); NaN where a probability is not in [0, 1].
-
-    Raises:
-        TypeError: If the probabilities are not floating point, `num_bins` no integer or `where` not boolean.
-        ValueError: If shapes do not match or there is no bin.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> groups = jnp.array([[1, 0], [1, 0], [0, 1], [0, 1]])
-        >>> errors = multicalibration_error(jnp.full(4, 0.5), jnp.array([1, 1, 0, 1]), groups, num_bins=1)
-        >>> print(f"{errors[0, 0]:.4f} {errors[1, 0]:.4f}")
-        0.2500 0.0000
-
-    Source:
-        Hébert-Johnson, Kim, Reingold, Rothblum, "Multicalibration: Calibration for the (Computationally-Identifiable)
-        Masses", 2018. Hu, Livni Navon, Reingold, Yang, "Omnipredictors for Constrained Optimization", 2023.
-    """
-    name = "multicalibration_error"
-    bias, members, kept = _group_bias(name, probabilities, outcomes, groups, where)
-    static_integer(name, "num_bins", num_bins)
-    forecast = clean(jnp.asarray(probabilities), kept).astype(bias.dtype)
-    index = _bin_index(forecast, kept, num_bins, "uniform", axis_name)
-    sums = jnp.zeros((num_bins, members.shape[-1]), bias.dtype).at[index].add(bias[:, None] * members)
-    return jnp.abs(all_sum(sums, axis_name).T) / _examples(kept, bias, axis_name)
-
-
-def multiaccuracy_error(
-    probabilities: Float[ArrayLike, " batch"],
-    outcomes: Real[ArrayLike, " batch"] | Bool[ArrayLike, " batch"],
-    groups: Real[ArrayLike, "batch groups"] | Bool[ArrayLike, "batch groups"],
-    *,
-    where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: AxisName = None,
-) -> Float[Array, " groups"]:
-    r"""Multiaccuracy: the bias of probabilities within every group of examples.
-
-    $$
-    \left| \tfrac{1}{n} \sum_i g(x_i)\, (y_i - p_i) \right|
-    $$
-
-    Args:
-        probabilities: Predicted probabilities p of the outcome `[N]`, in [0, 1].
-        outcomes: What happened, y `[N]`: 0 or 1, or a frequency.
-        groups: Membership g of the groups `[N, G]`, boolean or in [0, 1], or any test functions.
-        where: Boolean mask `[N]`; a masked example counts nowhere and may hold anything.
-        axis_name: Mapped axis or axes over which the examples are split, under `shard_map`.
-
-    Returns:
-        Errors `[G]`, float32 (float64 for float64 inputs); NaN where a probability is not in [0, 1].
-
-    Raises:
-        TypeError: If the probabilities are not floating point or `where` is not boolean.
-        ValueError: If shapes do not match.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> groups = jnp.array([[1, 0], [1, 0], [0, 1], [0, 1]])
-        >>> errors = multiaccuracy_error(jnp.full(4, 0.5), jnp.array([1, 1, 0, 1]), groups)
-        >>> print(f"{errors[0]:.4f} {errors[1]:.4f}")
-        0.2500 0.0000
-
-    Source:
-        Kim, Ghorbani, Zou, "Multiaccuracy: Black-Box Post-Processing for Fairness in Classification", 2019. Hu, Livni
-        Navon, Reingold, Yang, "Omnipredictors for Constrained Optimization", 2023.
-    """
-    bias, members, kept = _group_bias("multiaccuracy_error", probabilities, outcomes, groups, where)
-    sums = all_sum(jnp.sum(bias[:, None] * members, axis=0), axis_name)
-    return jnp.abs(sums) / _examples(kept, bias, axis_name)
-
-
-def omniprediction(
-    probabilities: Float[ArrayLike, "*batch"],
-    actions: Float[ArrayLike, " actions"],
-    losses: Float[ArrayLike, "actions 2"],
-    *,
-    costs: Float[ArrayLike, "*batch actions"] | None = None,
-    where: Bool[ArrayLike, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
-    r"""Omniprediction: the best action for a loss, from probabilities that were learnt without knowing the loss.
-
-    $$
-    \arg\min_a\ p\, \ell(a, 1) + (1 - p)\, \ell(a, 0) + \mathrm{cost}(a)
-    $$
-
-    From a multicalibrated predictor these actions are as good as the best hypothesis of the class it is multicalibrated
-    for, for every loss. Constraints on groups enter as a cost for every example: `groups @ multipliers`, times what the
-    constraint counts for each action, with Lagrange multipliers that are fitted on outcomes simulated from the
-    probabilities.
-
-    Args:
-        probabilities: Predicted probabilities p of the outcome `[...]`, in [0, 1].
-        actions: The actions to choose from, as numbers `[A]`.
-        losses: What an action costs where the outcome is 0 and where it is 1, `[A, 2]`.
-        costs: What an action costs an example beyond that `[..., A]`.
-        where: Boolean mask `[...]`; a masked entry has action 0 and may hold anything.
-
-    Returns:
-        The chosen actions `[...]`, the first of equally good ones, float32 (float64 for float64 inputs); NaN where a
-        probability is not in [0, 1].
-
-    Raises:
-        TypeError: If an input is not floating point or `where` not boolean.
-        ValueError: If shapes do not match.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> miss_is_worse = jnp.array([[0.0, 4.0], [1.0, 0.0]])
-        >>> print(omniprediction(jnp.array([0.1, 0.3]), jnp.array([0.0, 1.0]), miss_is_worse))
-        [0. 1.]
-
-    Source:
-        Gopalan, Kalai, Reingold, Sharan, Wieder, "Omnipredictors", 2022. Hu, Livni Navon, Reingold, Yang,
-        "Omnipredictors for Constrained Optimization", 2023.
-    """
-    name = "omniprediction"
-    p, choices = floating(name, "probabilities", probabilities), floating(name, "actions", actions)
-    table = floating(name, "losses", losses)
-    check_rank(name, "actions", choices, 1, "[A]", 1)
-    if table.shape != (*choices.shape, 2) or choices.size == 0:
-        shape = [*choices.shape, 2]
-        raise ValueError(f"{name}: losses must have shape {shape} and at least one action, got {describe(table)}")
-    kept, dtype = mask(name, where, p.shape), compute_dtype(p, choices, table)
-    p = lax.stop_gradient(clean(p, kept)).astype(dtype)
-    sound = (p >= 0) & (p <= 1)
-    table = table.astype(dtype)
-    expected = p[..., None] * table[:, 1] + (1 - p[..., None]) * table[:, 0]
-    if costs is not None:
-        more = floating(name, "costs", costs)
-        if more.shape != expected.shape:
-            raise ValueError(f"{name}: costs must have shape {list(expected.shape)}, got {describe(more)}")
-        expected = expected + clean(more, kept).astype(dtype)
-    return finish(choices.astype(dtype)[jnp.argmin(expected, axis=-1)], kept, sound)
-
-
-def _check_word(function: str, name: str, value: str, words: tuple[str, ...]) -> None:
-    if value not in words:
-        raise ValueError(f"{function}: {name} must be one of {', '.join(words)}, got {value!r}")
-
-
-def _forecast(
-    function: str, probabilities: ArrayLike, outcomes: ArrayLike, where: ArrayLike | None
-) -> tuple[Array, Array, Array | None]:
-    """Probabilities, NaN where they are none, outcomes and the mask, cleaned."""
-    p, y = floating(function, "probabilities", probabilities), real(function, "outcomes", outcomes)
-    check_same_shape(function, "outcomes", y, "probabilities", p)
-    kept, dtype = mask(function, where, p.shape), compute_dtype(p, y)
-    p, y = (lax.stop_gradient(clean(x, kept)).astype(dtype) for x in (p, y))
-    return finish(p, kept, (p >= 0) & (p <= 1)), y, kept
-
-
-def _group_bias(
-    function: str, probabilities: ArrayLike, outcomes: ArrayLike, groups: ArrayLike, where: ArrayLike | None
-) -> tuple[Array, Array, Array | None]:
-    p, y, kept = _forecast(function, probabilities, outcomes, where)
-    check_rank(function, "probabilities", p, 1, "[N]", 1)
-    members = real(function, "groups", groups)
-    if members.ndim != 2 or members.shape[0] != p.shape[0]:
-        raise ValueError(f"{function}: groups must have shape [{p.shape[0]}, G], got {describe(members)}")
-    return clean(y - p, kept), lax.stop_gradient(clean(members, kept)).astype(p.dtype), kept
-
-
-def _examples(kept: Array | None, values: Array, axis_name: AxisName) -> Array:
-    """The number of examples on all devices, at least 1."""
-    present = jnp.ones(values.shape, bool) if kept is None else kept
-    return jnp.maximum(all_sum(jnp.sum(present, dtype=values.dtype), axis_name), 1)
-
-
-def _bin_index(forecast: Array, kept: Array | None, num_bins: int, binning: str, axis_name: AxisName) -> Array:
-    """The bin of every example."""
-    if binning == "uniform":
-        index = jnp.ceil(jnp.nan_to_num(forecast) * num_bins).astype(jnp.int32) - 1
-        return jnp.clip(index, 0, num_bins - 1)
-    present = jnp.ones(forecast.shape, bool) if kept is None else kept
-    everything = jnp.sort(gather(jnp.where(present, forecast, jnp.inf).reshape(-1), axis_name))
-    ranks = jnp.searchsorted(everything, forecast)  # that of the first of equal ones
-    count = all_sum(jnp.sum(present, dtype=jnp.int32), axis_name)
-    return jnp.clip(ranks * num_bins // jnp.maximum(count, 1), 0, num_bins - 1)
-
-
 def _bins(
     function: str,
-    forecast: Array,
+    p: Array,
     outcome: Array,
     kept: Array | None,
     num_bins: int,
@@ -655,11 +388,11 @@ def _bins(
 ) -> tuple[Array, Array, Array]:
     """The number of examples in every bin, and the sums of their forecasts and outcomes: the one equation."""
     static_integer(function, "num_bins", num_bins)
-    _check_word(function, "binning", binning, get_args(Binning))
-    index = _bin_index(forecast, kept, num_bins, binning, axis_name).reshape(-1)
-    present = jnp.ones(forecast.shape, bool) if kept is None else kept
-    rows = jnp.stack([present.astype(forecast.dtype), clean(forecast, kept), clean(outcome, kept)], axis=-1)
-    sums = jnp.zeros((num_bins, 3), forecast.dtype).at[index].add(rows.reshape(-1, 3))
+    check_choice(function, "binning", binning, get_args(Binning))
+    index = bin_index(p, kept, num_bins, binning, axis_name).reshape(-1)
+    present = jnp.ones(p.shape, bool) if kept is None else kept
+    rows = jnp.stack([present.astype(p.dtype), clean(p, kept), clean(outcome, kept)], axis=-1)
+    sums = jnp.zeros((num_bins, 3), p.dtype).at[index].add(rows.reshape(-1, 3))
     mass, forecasts, outcomes = all_sum(sums, axis_name).T
     return mass, forecasts, outcomes
 
@@ -671,12 +404,4 @@ def _norm(mass: Array, gaps: Array, norm: str) -> Array:
         return jnp.sum(gaps) / total
     if norm == "max":
         return jnp.max(gaps / size)
-    return root(jnp.sum(gaps**2 / size) / total) + 0 * jnp.sum(gaps)
-
-
-def _unit(vectors: Array) -> Array:
-    """Vectors of length one; one of zeros stays."""
-    largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0)
-    scaled = vectors / jnp.where(largest > 0, largest, 1)
-    length = jnp.sqrt(jnp.sum(scaled**2, axis=-1, keepdims=True))
-    return scaled / jnp.where(length > 0, length, 1)
+    return root(jnp.sum(gaps**2 / size) / total)

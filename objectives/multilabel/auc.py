@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._batch import AxisName, all_sum
+from objectives._inputs import check_choice
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
 from objectives.multilabel._batch import LabelBatch, macro_mean, masked_logsumexp, read_batch, safe_mean
 
@@ -66,7 +67,7 @@ def macro_auc_pairwise_loss(
         Wu, Li, Yin, "Towards Understanding Generalization of Macro-AUC in Multi-label Learning", 2023.
     """
     name = "macro_auc_pairwise_loss"
-    _check_base(name, base)
+    check_choice(name, "base", base, _BASES)
     batch = read_batch(name, scores, labels, where, axis_name, "scores")
     if base == "exponential":
         up = masked_logsumexp(-batch.scores, batch.present, 0, axis_name)
@@ -121,7 +122,7 @@ def macro_auc_univariate_loss(
         Wu, Li, Yin, "Towards Understanding Generalization of Macro-AUC in Multi-label Learning", 2023.
     """
     name = "macro_auc_univariate_loss"
-    _check_base(name, base)
+    check_choice(name, "base", base, _BASES)
     batch = read_batch(name, scores, labels, where, axis_name, "scores")
     up, down = _sides(batch, _BASES[base], axis_name)
     return macro_mean(up + down, batch.positives + batch.negatives, batch)
@@ -168,7 +169,7 @@ def macro_auc_reweighted_loss(
         Wu, Li, Yin, "Towards Understanding Generalization of Macro-AUC in Multi-label Learning", 2023.
     """
     name = "macro_auc_reweighted_loss"
-    _check_base(name, base)
+    check_choice(name, "base", base, _BASES)
     batch = read_batch(name, scores, labels, where, axis_name, "scores")
     up, down = _sides(batch, _BASES[base], axis_name)
     scale = batch.negatives / jnp.maximum(batch.positives, 1)
@@ -210,11 +211,6 @@ def _sorted_hinge(scores: Array, present: Array, others: Array, absent: Array) -
         return jnp.sum(jnp.where(used, number * (1 - f) + suffix[first], 0))
 
     return jax.vmap(of_label, in_axes=1)(scores, present, others, absent)
-
-
-def _check_base(function: str, base: str) -> None:
-    if base not in _BASES:
-        raise ValueError(f"{function}: base must be one of {', '.join(map(repr, _BASES))}, got {base!r}")
 
 
 _BASES: dict[str, Callable[[Array], Array]] = {

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import jax.numpy as jnp
 
-from objectives._inputs import Labels, check_callable, compute_dtype, finish, hyperparameter
+from objectives._inputs import Labels, check_callable, check_choice, compute_dtype, finish, hyperparameter
 from objectives._numerics import power
 from objectives._probabilities import Classes, ClassLabels, Penalty, log_softmax
 from objectives._softmax import read
@@ -319,9 +319,8 @@ def active_passive_loss(
         Ma, Huang, Wang, Romano, Erfani, Bailey, "Normalized Loss Functions for Deep Learning with Noisy Labels", 2020.
     """
     name = "active_passive_loss"
-    for argument, word, words in (("active", active, get_args(Active)), ("passive", passive, get_args(Passive))):
-        if word not in words:
-            raise ValueError(f"{name}: {argument} must be one of {', '.join(words)}, got {word!r}")
+    check_choice(name, "active", active, get_args(Active))
+    check_choice(name, "passive", passive, get_args(Passive))
     logits, targets, kept = read(name, logits, labels, where)
     dtype, classes = compute_dtype(logits), log_softmax(logits)
     alpha, beta = (hyperparameter(name, n, w, dtype, 0) for n, w in (("alpha", alpha), ("beta", beta)))

@@ -17,6 +17,7 @@ from jax import lax
 
 from objectives._batch import AxisName
 from objectives._inputs import (
+    check_choice,
     check_same_shape,
     clean,
     compute_dtype,
@@ -197,9 +198,7 @@ def _self_paced(
     where: ArrayLike | None,
 ) -> tuple[Array, Callable[[Array], Array], Array | None]:
     """The weights, what maps weights to the latent loss, and the mask: the one equation."""
-    if regularizer not in get_args(Regularizer):
-        words = ", ".join(get_args(Regularizer))
-        raise ValueError(f"{function}: regularizer must be one of {words}, got {regularizer!r}")
+    check_choice(function, "regularizer", regularizer, get_args(Regularizer))
     if (lower is None) == (regularizer == "mixture"):
         raise ValueError(f"{function}: lower belongs to the mixture, and the mixture needs it, got {lower!r}")
     values = floating(function, "losses", losses)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from objectives._distributions import GUMBEL_MIN, LOGISTIC, NORMAL, interval_log_probability
 from objectives._entries import settle
 from objectives._inputs import (
+    check_choice,
     check_classes,
     check_rank,
     class_labels,
@@ -151,8 +152,7 @@ def _levels(
     function: str, scores: ArrayLike, thresholds: ArrayLike, link: str, where: ArrayLike | None
 ) -> tuple[Array, Array | None, Array]:
     """Log probabilities `[..., K]`, the mask, and whether the thresholds increase."""
-    if link not in _LINKS:
-        raise ValueError(f"{function}: link must be one of {sorted(_LINKS)}, got {link!r}")
+    check_choice(function, "link", link, _LINKS)
     position, cuts = floating(function, "scores", scores), floating(function, "thresholds", thresholds)
     check_rank(function, "thresholds", cuts, 1, "[K - 1]", 1)
     check_classes(function, "thresholds", cuts, "[K - 1]")

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from objectives._inputs import (
+    check_choice,
     check_rank,
     check_same_shape,
     clean,
@@ -399,6 +400,5 @@ def _log(values: Array) -> Array:
 
 
 def _choice(function: str, name: str, choice: str, choices: Mapping[str, Any]) -> Any:
-    if choice not in choices:
-        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, got {choice!r}")
+    check_choice(function, name, choice, choices)
     return choices[choice]

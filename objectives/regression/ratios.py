@@ -7,11 +7,12 @@ One equation: an aggregate of the errors over a normaliser, both over the last a
     return ratio(rows.total(jnp.abs(rows.error)), rows.total(jnp.abs(rows.targets)))
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
 
+from objectives._inputs import check_choice
 from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Bool, Float, Real
 from objectives.regression._ratios import Entries, entries, ratio
@@ -320,10 +321,8 @@ def normalized_root_mean_squared_error(
         2022.
     """
     rows = entries("normalized_root_mean_squared_error", predictions, targets, where, axis_name)
-    return ratio(
-        root(rows.mean(rows.error**2)),
-        _SCALES[_check_word("normalized_root_mean_squared_error", "normaliser", normaliser, _SCALES)](rows),
-    )
+    check_choice("normalized_root_mean_squared_error", "normaliser", normaliser, _SCALES)
+    return ratio(root(rows.mean(rows.error**2)), _SCALES[normaliser](rows))
 
 
 def relative_root_mean_squared_error(
@@ -369,8 +368,8 @@ def relative_root_mean_squared_error(
     """
     rows = entries("relative_root_mean_squared_error", predictions, targets, where, axis_name)
     reference = {"predictions": rows.predictions, "targets": rows.targets}
-    base = reference[_check_word("relative_root_mean_squared_error", "relative_to", relative_to, reference)]
-    return root(ratio(rows.total(rows.error**2), rows.total(base**2)))
+    check_choice("relative_root_mean_squared_error", "relative_to", relative_to, reference)
+    return root(ratio(rows.total(rows.error**2), rows.total(reference[relative_to] ** 2)))
 
 
 def _relative_squares(rows: Entries) -> Array:
@@ -382,10 +381,3 @@ _SCALES: dict[str, Callable[[Entries], Array]] = {
     "mean": lambda rows: jnp.abs(rows.mean(rows.targets)),
     "std": lambda rows: root(rows.mean(rows.centred_targets() ** 2)),
 }
-
-
-def _check_word(function: str, name: str, value: str, words: Iterable[str]) -> str:
-    """ValueError unless `value` is one of the words."""
-    if value not in words:
-        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, words))}, got {value!r}")
-    return value

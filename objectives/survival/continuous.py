@@ -10,7 +10,7 @@ from objectives._batch import gather
 from objectives._censoring import censored_nll, censored_validity
 from objectives._distributions import GUMBEL_MIN, LOGISTIC, NORMAL
 from objectives._entries import entries, settle
-from objectives._inputs import check_rank, describe, real
+from objectives._inputs import check_choice, check_rank, describe, real
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
 from objectives.survival._shards import own
 
@@ -136,8 +136,7 @@ def aft_loss(
         Analysis", 1992.
     """
     name = "aft_loss"
-    if distribution not in _AFT:
-        raise ValueError(f"{name}: distribution must be one of {sorted(_AFT)}, got {distribution!r}")
+    check_choice(name, "distribution", distribution, _AFT)
     (centre, log_scales, low, high), kept = entries(
         name, {"location": location, "log_scale": log_scale}, {"lower": lower, "upper": upper}, where
     )

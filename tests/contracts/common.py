@@ -70,7 +70,7 @@ def same(actual: Any, expected: Any, message: str = "", *, ulps: float = 32) -> 
     assert jax.tree.structure(actual) == jax.tree.structure(expected), f"{message}: structures differ"
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
         assert jnp.shape(a) == jnp.shape(e), f"{message}: shape {jnp.shape(a)} instead of {jnp.shape(e)}"
-        a, e = jnp.asarray(a), jnp.asarray(e)
+        a, e = (x if isinstance(x, jax.Array) else jnp.asarray(x) for x in (a, e))
         assert a.dtype == e.dtype, f"{message}: dtype {a.dtype} instead of {e.dtype}"
         rounding = ulps * float(jnp.finfo(a.dtype).eps) if jnp.issubdtype(a.dtype, jnp.inexact) else 0.0
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
