@@ -22,7 +22,7 @@ test-latest:  ## the contracts that a version can break and the train step, on t
 	else echo "no Python newer than $(VERSION) found: $(VERSION) already has the newest JAX here"; fi
 
 .test-latest: $(ENV)/.test
-	CONTRACTS=newest $(BIN)/python -m pytest -n auto --dist worksteal tests/contracts tests/optimizers/training tests/benchmarks objectives optimizers $(ARGS)
+	CONTRACTS=newest $(BIN)/python -m pytest -n auto --dist worksteal tests/contracts tests/optimizers/training tests/benchmarks $(ARGS)
 
 lint: $(ENV)/.test
 	$(BIN)/ruff check .

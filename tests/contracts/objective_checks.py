@@ -424,8 +424,6 @@ ONCE = {check_jit_equals_eager}
 # What another version of JAX may do otherwise; the rest is arithmetic.
 NEWEST = {
     check_returned_shape_and_dtype,
-    check_masked_entries_change_nothing,
-    check_label_kinds_agree,
     check_vmap_equals_loop,
     check_shards_equal_global_batch,
     check_lowers_for_every_platform,
