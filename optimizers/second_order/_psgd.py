@@ -248,14 +248,10 @@ def scale_by_group(function: str, group: LieGroup, settings: Settings) -> optax.
             old = treedef.flatten_up_to(state.mu)
             seen = state.count.astype(jnp.result_type(float))
             b1 = jnp.minimum(seen / (seen + 1), s.b1)  # a plain mean until 1 / (1 - b1) gradients have been seen
-            average = [
-                b1.astype(g.dtype) * m + (1 - b1).astype(g.dtype) * g for g, m in zip(gradient, stack(kinds, old))
-            ]
-            wide_old = [
-                jnp.zeros((), accumulator_dtype(leaf.dtype)) if leaf.size else o for leaf, o in zip(leaves, old)
-            ]
-            new = unstack(kinds, average, wide_old, count)
+            wide = [g.astype(accumulator_dtype(g.dtype)) for g in leaves]
+            new = [b1.astype(g.dtype) * m.astype(g.dtype) + (1 - b1).astype(g.dtype) * g for g, m in zip(wide, old)]
             mu = treedef.unflatten([store(m, o.dtype, count, k) for k, (m, o) in enumerate(zip(new, old))])
+            average = stack(kinds, new)
 
         def fit(q: Q, lipschitz: Array) -> tuple[Q, Array]:
             h = average if s.whiten_momentum else gradient
