@@ -8,6 +8,7 @@
 - `survival`: concordance index
 - `calibration`: reliability diagrams and calibration errors, Brier decomposition, temperature scaling, angular visual
   hardness, multicalibration and omniprediction
+- `detection`: mean average precision of boxes (COCO, PASCAL VOC)
 - `classification`: accuracy, the confusion matrix and the scores made of it, average precision
 - `generation`: perplexity, BLEU, Fréchet distance, inception score
 - `images`: peak signal-to-noise ratio (structural similarity can be minimised, and is in `objectives.images`)
@@ -46,6 +47,7 @@ from objectives.diagnostics.curvature import (
     hessian_spectrum,
     spectral_density,
 )
+from objectives.diagnostics.detection import mean_average_precision
 from objectives.diagnostics.generation import bleu_score, frechet_distance, inception_score, perplexity
 from objectives.diagnostics.images import peak_signal_noise_ratio
 from objectives.diagnostics.imbalance import (
@@ -85,6 +87,7 @@ __all__ = [
     "inception_score",
     "macro_auc",
     "matthews_correlation",
+    "mean_average_precision",
     "mean_iou",
     "multiaccuracy_error",
     "multicalibration_error",
