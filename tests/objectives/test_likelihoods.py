@@ -417,4 +417,4 @@ def test_barrons_nodes_are_no_temporaries():
     arguments = [jax.ShapeDtypeStruct((size,), jnp.float32)] * 4
     gradient = jax.jit(jax.grad(lambda *a: objectives.barron_nll_loss(*a).sum(), argnums=(0, 1, 2)))
     temporaries = gradient.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
-    assert temporaries <= 16 * 4 * size  # the densities at the nodes would be 58 arrays
+    assert temporaries < 48 * 4 * size  # as Student's t, about; each of many numbers at all nodes would be 58 arrays
