@@ -697,8 +697,8 @@ CASES = [
     Objective(
         name="mean_average_precision[voc]",
         shape=scalar,
-        options={"num_classes": CLASSES, "interpolation": "all-point", "matching": "voc"},
-        **{**DETECTIONS, "elsewhere": ("axis_name", "average", "max_detections")},
+        options={"num_classes": CLASSES, "interpolation": "all-point", "matching": "voc", "axis_name": None},
+        **{**DETECTIONS, "elsewhere": ("average", "max_detections")},
     ),
     Objective(
         name="average_precision",
