@@ -129,7 +129,7 @@ def mean_average_precision(
     confidence = confidence.astype(dtype)
     images = (found.astype(dtype), confidence, kind, truth.astype(dtype), true_kind, optional)
     hits, counted = lax.map(
-        lambda image: _match_image(*image, limits, most, matching == "coco"), images, batch_size=IMAGES
+        lambda image: _match_image(image, limits, most, matching == "coco"), images, batch_size=IMAGES
     )
 
     owed = jnp.sort(gather(jnp.where(optional | (true_kind < 0), count, true_kind).reshape(-1), axis_name))
@@ -176,23 +176,14 @@ def _improper(boxes: Array, classes: Array, count: int) -> Array:
     return ~jnp.all(boxes[..., 2:] >= boxes[..., :2], axis=-1) | (classes < 0) | (classes >= count)
 
 
-def _match_image(
-    boxes: Array,
-    scores: Array,
-    classes: Array,
-    true_boxes: Array,
-    true_classes: Array,
-    optional: Array,
-    limits: Array,
-    most: int,
-    free_only: bool,
-) -> tuple[Array, Array]:
+def _match_image(image: tuple[Array, ...], limits: Array, most: int, free_only: bool) -> tuple[Array, Array]:
     """Which detections of an image found a true box, and which count `[D, T]`, for each threshold.
 
     The detections are visited from the surest on. Each looks at the true boxes of its class: at those that must be
     found first, and then at those that need not be, which any number of detections may take and which count for
     nothing.
     """
+    boxes, scores, classes, true_boxes, true_classes, optional = image
     detections, objects = scores.shape[0], true_classes.shape[0]
     order = jnp.argsort(-scores, stable=True)
     box = geometry(boxes[:, None], true_boxes)
