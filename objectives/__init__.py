@@ -9,7 +9,7 @@ Rooms, one topic a file:
 - `harmonic`: softmax over the distances to class centres
 - `multilabel`: asymmetric losses, macro-AUC surrogates, ZLPR, the two-way loss
 - `margin`: softmax with a margin on the angle (ArcFace, CosFace, AdaFace …, and the function that takes any margin)
-- `ranking`: sorting networks, NeuralSort, soft ranks, NeuralNDCG, positives above negatives
+- `ranking`: sorting networks, NeuralSort, soft ranks, NeuralNDCG, smooth AP and recall, positives above negatives
 - `imbalance`: rare classes, values and examples: logit adjustment, rivals, weights, metrics as losses
 - `regression`: losses of a residual (squared, Huber, quantile, robust), ratios of errors, regression as classification
 - `time_series`: soft dynamic time warping, DILATE, errors of forecasts, losses of returns
@@ -19,7 +19,7 @@ Rooms, one topic a file:
 - `ordinal`: classes that have an order: CORAL, CORN, cumulative links
 - `metric_learning`: contrastive, triplet, N-pair, circle, multi-similarity and center losses
 - `segmentation`: Dice, Tversky, Jaccard and their relatives from one soft confusion count, Lovász and boundary losses
-- `boxes`: IoU, GIoU, DIoU and CIoU losses from one box geometry
+- `boxes`: IoU, GIoU, DIoU, CIoU, EIoU and SIoU losses from one box geometry
 - `images`: structural similarity, photometric loss, scale-invariant depth (SILog), smoothness, total variation
 - `self_supervised`: Barlow Twins and the cross-correlation matrix it is made of, InfoNCE, SimSiam
 - `adversarial`: the games of generative adversarial networks, gradient penalties
@@ -52,7 +52,7 @@ from objectives.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from objectives.boxes import box_iou, ciou_loss, diou_loss, giou_loss, iou_loss
+from objectives.boxes import box_iou, ciou_loss, diou_loss, eiou_loss, giou_loss, iou_loss, siou_loss
 from objectives.calibration import (
     acls_loss,
     correctness_aware_loss,
@@ -151,6 +151,7 @@ from objectives.diagnostics import (
     inception_score,
     macro_auc,
     matthews_correlation,
+    mean_average_precision,
     mean_iou,
     multiaccuracy_error,
     multicalibration_error,
@@ -180,6 +181,7 @@ from objectives.images import (
 )
 from objectives.imbalance import (
     EqualizationState,
+    KMeans,
     SoftConfusion,
     accumulate_class_counts,
     adjusted_softmax_loss,
@@ -204,6 +206,7 @@ from objectives.imbalance import (
     homogeneity_loss,
     influence_balanced_loss,
     inverse_frequency_weights,
+    k_means,
     label_centroids,
     laplacian_smoothness,
     ldam_loss,
@@ -224,6 +227,7 @@ from objectives.imbalance import (
     vs_loss,
 )
 from objectives.likelihoods import (
+    barron_nll_loss,
     beta_nll_loss,
     dirichlet_nll_loss,
     evidential_regression_loss,
@@ -346,7 +350,9 @@ from objectives.ranking import (
     mann_whitney_loss,
     neural_ndcg_loss,
     neural_sort,
+    recall_at_k_surrogate,
     sinkhorn,
+    smooth_ap_loss,
     soft_rank,
     soft_sort,
     soft_swap,
@@ -368,6 +374,7 @@ from objectives.regression import (
     geman_mcclure_loss,
     general_robust_loss,
     grownet_corrective_loss,
+    grownet_ranking_loss,
     grownet_stage_loss,
     histogram_mean,
     hl_gauss_loss,
@@ -377,6 +384,7 @@ from objectives.regression import (
     mean_bias_error,
     neural_field_classifier_loss,
     normalized_root_mean_squared_error,
+    private_bag_means,
     pseudo_huber_loss,
     quantile_loss,
     r2_score,
@@ -418,6 +426,7 @@ from objectives.scoring_rules import (
     dawid_sebastiani_score,
     energy_score,
     interval_score,
+    monotone_quantiles,
     ranked_probability_score,
     variogram_score,
     weighted_interval_score,
@@ -476,6 +485,7 @@ __all__ = [
     "EqualizationState",
     "ExampleMemory",
     "HessianSpectrum",
+    "KMeans",
     "LogitsMemory",
     "NormStatistics",
     "OnlineLabels",
@@ -507,6 +517,7 @@ __all__ = [
     "balanced_l1_loss",
     "balanced_softmax_loss",
     "barlow_twins_loss",
+    "barron_nll_loss",
     "bayes_decision",
     "beta_nll_loss",
     "bi_tempered_logistic_loss",
@@ -590,6 +601,7 @@ __all__ = [
     "early_learning_regularizer",
     "early_learning_targets",
     "earth_movers_distance_loss",
+    "eiou_loss",
     "elastic_arcface_loss",
     "elastic_cosface_loss",
     "elbo",
@@ -639,6 +651,7 @@ __all__ = [
     "gmadl",
     "gradient_penalty",
     "grownet_corrective_loss",
+    "grownet_ranking_loss",
     "grownet_stage_loss",
     "hard_bootstrapping_loss",
     "harmonic_logits",
@@ -667,6 +680,7 @@ __all__ = [
     "iwelbo",
     "jaccard_metric_loss",
     "jensen_shannon_loss",
+    "k_means",
     "kl_divergence_loss",
     "label_centroids",
     "laplace_nll_loss",
@@ -710,6 +724,7 @@ __all__ = [
     "mbls_loss",
     "mdi_importance",
     "mean_absolute_scaled_error",
+    "mean_average_precision",
     "mean_bias_error",
     "mean_iou",
     "minimax_discriminator_loss",
@@ -719,6 +734,7 @@ __all__ = [
     "mixup",
     "mmce_loss",
     "modified_huber_loss",
+    "monotone_quantiles",
     "msac_score",
     "multi_similarity_loss",
     "multiaccuracy_error",
@@ -759,6 +775,7 @@ __all__ = [
     "post_hoc_logits",
     "precision",
     "prior_confusion_logits",
+    "private_bag_means",
     "pseudo_huber_loss",
     "quantile_loss",
     "r1_penalty",
@@ -766,6 +783,7 @@ __all__ = [
     "random_scalarization",
     "ranked_probability_score",
     "recall",
+    "recall_at_k_surrogate",
     "recall_examples",
     "recall_logits",
     "record_equalization",
@@ -803,8 +821,10 @@ __all__ = [
     "silog_loss",
     "simsiam_loss",
     "sinkhorn",
+    "siou_loss",
     "small_loss_weights",
     "smooth_adversarial_comp_sum_loss",
+    "smooth_ap_loss",
     "smooth_chebyshev_scalarization",
     "smooth_l1_loss",
     "soft_binned_calibration_error",

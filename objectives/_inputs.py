@@ -103,15 +103,15 @@ def class_vector(function: str, name: str, value: Any, classes: int, dtype: np.d
     return array.astype(dtype)
 
 
-def mask(function: str, where: Any, shape: Sequence[int]) -> Array | None:
+def mask(function: str, where: Any, shape: Sequence[int], name: str = "where") -> Array | None:
     """`where` as an array, or None; TypeError unless boolean, ValueError unless of `shape`."""
     if where is None:
         return None
-    array = to_array(function, "where", where)
+    array = to_array(function, name, where)
     if array.dtype != jnp.bool_:
-        raise TypeError(f"{function}: where must be boolean, got {describe(array)}")
+        raise TypeError(f"{function}: {name} must be boolean, got {describe(array)}")
     if array.shape != tuple(shape):
-        raise ValueError(f"{function}: where must have shape {list(shape)}, got {describe(array)}")
+        raise ValueError(f"{function}: {name} must have shape {list(shape)}, got {describe(array)}")
     return array
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic that is safe at its ends: roots and powers of zero, directions of zero vectors."""
+"""Arithmetic that is safe at its ends: roots, powers and quotients at zero, directions of zero vectors."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -23,3 +23,10 @@ def unit_vectors(vectors: Array) -> Array:
     squared = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
     directed = squared > 1e-24
     return jnp.where(directed, vectors * lax.rsqrt(jnp.where(directed, squared, 1)), 0)
+
+
+def expm1_ratio(x: Array) -> Array:
+    """(exp(x) - 1) / x, smooth at 0."""
+    near = jnp.abs(x) < 1e-4
+    safe = jnp.where(near, 1, x)
+    return jnp.where(near, 1 + x / 2 * (1 + x / 3 * (1 + x / 4)), jnp.expm1(safe) / safe)

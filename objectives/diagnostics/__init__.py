@@ -9,6 +9,7 @@
 - `calibration`: reliability diagrams and calibration errors, Brier decomposition, temperature scaling
 - `groups`: calibration within groups of examples (multicalibration, multiaccuracy), and omniprediction
 - `hardness`: angular visual hardness
+- `detection`: mean average precision of boxes (COCO, PASCAL VOC)
 - `classification`: accuracy, the confusion matrix and the scores made of it, average precision
 - `generation`: perplexity, BLEU, Fréchet distance, inception score
 - `images`: peak signal-to-noise ratio (structural similarity can be minimised, and is in `objectives.images`)
@@ -43,6 +44,7 @@ from objectives.diagnostics.curvature import (
     hessian_spectrum,
     spectral_density,
 )
+from objectives.diagnostics.detection import mean_average_precision
 from objectives.diagnostics.generation import bleu_score, frechet_distance, inception_score, perplexity
 from objectives.diagnostics.groups import multiaccuracy_error, multicalibration_error, omniprediction
 from objectives.diagnostics.hardness import angular_visual_hardness
@@ -84,6 +86,7 @@ __all__ = [
     "inception_score",
     "macro_auc",
     "matthews_correlation",
+    "mean_average_precision",
     "mean_iou",
     "multiaccuracy_error",
     "multicalibration_error",

@@ -6,6 +6,7 @@
 - `class_weights`: weights of classes from their counts, when to use them, and the limit on their weight vectors
 - `grouped`: means within groups before the mean over them (class-mean log loss, density-normalised edges)
 - `examples`: weights of single examples (influence, likelihood of appearance, cost of the kind of error)
+- `clusters`: k-means, of which examples are likely or rare members
 - `confusion`: metrics of the confusion matrix as losses (AnyLoss), from one soft count
 - `decisions`: losses and decisions under a utility (Bayesian decision theory), and what keeps an ensemble apart
 - `likelihoods`: classes as mixtures of their own examples (Gaussian mixture likelihood)
@@ -20,6 +21,7 @@ from objectives.imbalance.class_weights import (
     inverse_frequency_weights,
     max_norm_projection,
 )
+from objectives.imbalance.clusters import KMeans, k_means
 from objectives.imbalance.confusion import SoftConfusion, anyloss, soft_confusion_matrix
 from objectives.imbalance.decisions import bayes_decision, decision_theoretic_loss, particle_repulsion
 from objectives.imbalance.detection import laplacian_smoothness, refined_generalized_focal_loss
@@ -60,6 +62,7 @@ from objectives.imbalance.values import cisir_loss, correlation_loss, mdi_import
 
 __all__ = [
     "EqualizationState",
+    "KMeans",
     "SoftConfusion",
     "accumulate_class_counts",
     "adjusted_softmax_loss",
@@ -84,6 +87,7 @@ __all__ = [
     "homogeneity_loss",
     "influence_balanced_loss",
     "inverse_frequency_weights",
+    "k_means",
     "label_centroids",
     "laplacian_smoothness",
     "ldam_loss",

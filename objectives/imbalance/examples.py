@@ -155,8 +155,9 @@ def cluster_likelihood(
     \rho_i = \frac{1}{N} \sum_j [a_j = a_i]
     $$
 
-    The clusters come from wherever you have them: k-means of the features of a pretrained network, for one
-    (`sklearn.cluster.KMeans(k).fit_predict(features)`).
+    The clusters come from wherever you have them; in the paper, from the features of a pretrained network:
+
+        likelihood = cluster_likelihood(k_means(features, 10, key).assignments, 10)
 
     Args:
         assignments: Number of the cluster of every example `[...]`, 0 to `clusters` - 1.

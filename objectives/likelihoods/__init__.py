@@ -2,7 +2,7 @@
 
 Files, by where targets lie:
 
-- `line`: Gaussian (with β-NLL), Laplace, Student's t, and von Mises for angles
+- `line`: Gaussian (with β-NLL), Laplace, Student's t, Barron's distribution, and von Mises for angles
 - `positive`: gamma, log-normal, inverse Gaussian, Tweedie's deviance; beta for shares
 - `counts`: Poisson and negative binomial, plain, zero-inflated and with a hurdle
 - `joint`: Dirichlet and multivariate Gaussian; mixtures of any likelihoods, and of Gaussians
@@ -38,7 +38,13 @@ from objectives.likelihoods.joint import (
     mixture_nll_loss,
     multivariate_gaussian_nll_loss,
 )
-from objectives.likelihoods.line import gaussian_nll_loss, laplace_nll_loss, student_t_nll_loss, von_mises_nll_loss
+from objectives.likelihoods.line import (
+    barron_nll_loss,
+    gaussian_nll_loss,
+    laplace_nll_loss,
+    student_t_nll_loss,
+    von_mises_nll_loss,
+)
 from objectives.likelihoods.positive import (
     beta_nll_loss,
     gamma_nll_loss,
@@ -48,6 +54,7 @@ from objectives.likelihoods.positive import (
 )
 
 __all__ = [
+    "barron_nll_loss",
     "beta_nll_loss",
     "dirichlet_nll_loss",
     "evidential_regression_loss",

@@ -29,7 +29,7 @@ from objectives.regression.bits import (
     binary_target_encoding,
     neural_field_classifier_loss,
 )
-from objectives.regression.boosting import grownet_corrective_loss, grownet_stage_loss
+from objectives.regression.boosting import grownet_corrective_loss, grownet_ranking_loss, grownet_stage_loss
 from objectives.regression.errors import (
     absolute_error,
     balanced_l1_loss,
@@ -68,7 +68,7 @@ from objectives.regression.robust import (
     tukey_biweight_loss,
     welsch_loss,
 )
-from objectives.regression.weak import bag_level_loss, u2_regression_loss
+from objectives.regression.weak import bag_level_loss, private_bag_means, u2_regression_loss
 
 __all__ = [
     "absolute_error",
@@ -84,6 +84,7 @@ __all__ = [
     "geman_mcclure_loss",
     "general_robust_loss",
     "grownet_corrective_loss",
+    "grownet_ranking_loss",
     "grownet_stage_loss",
     "histogram_mean",
     "hl_gauss_loss",
@@ -93,6 +94,7 @@ __all__ = [
     "mean_bias_error",
     "neural_field_classifier_loss",
     "normalized_root_mean_squared_error",
+    "private_bag_means",
     "pseudo_huber_loss",
     "quantile_loss",
     "r2_score",

@@ -19,6 +19,7 @@ from jax import lax
 
 from objectives._inputs import (
     check_classes,
+    check_rank,
     check_same_shape,
     clean,
     compute_dtype,
@@ -92,8 +93,74 @@ def grownet_stage_loss(
 
     slope = jax.grad(lambda scores: jnp.sum(per_example(name, loss, scores, answers)))
     gradient, curvature = jax.jvp(slope, (ensemble,), (jnp.ones_like(ensemble),))
-    step = rate * clean(values, kept).astype(dtype)
-    return finish(step * (lax.stop_gradient(curvature) * step + 2 * lax.stop_gradient(gradient)), kept)
+    return finish(_newton(rate * clean(values, kept).astype(dtype), gradient, curvature), kept)
+
+
+def grownet_ranking_loss(
+    predictions: Float[ArrayLike, "*batch items"],
+    relevance: Real[ArrayLike, "*batch items"],
+    scores: Float[ArrayLike, "*batch items"],
+    *,
+    steepness: Scalar = 1.0,
+    boost_rate: Scalar = 1.0,
+    where: Bool[ArrayLike, "*batch items"] | None = None,
+) -> Float[Array, "*batch items"]:
+    r"""Newton's step of an ensemble that ranks: `grownet_stage_loss` with the lambdas of a logistic loss of pairs.
+
+    $$
+    h_i\, \alpha^2 f_i^2 + 2\, g_i\, \alpha f_i, \qquad
+    g_i = \sigma_0 \sum_j \big( p_{ij} - [r_i > r_j] \big), \quad
+    h_i = \sigma_0^2 \sum_j p_{ij} (1 - p_{ij}), \quad p_{ij} = \sigma\big(\sigma_0 (F_i - F_j)\big)
+    $$
+
+    over the items j of the list that are more or less relevant than i: the first and second derivatives of the sum of
+    $\log(1 + e^{-\sigma_0 (F_i - F_j)})$ over the pairs with $r_i > r_j$. Equally relevant items are no pair.
+
+    Args:
+        predictions: Outputs f of the new network for the items of a list `[..., n]`.
+        relevance: Their relevance r `[..., n]`.
+        scores: Scores F of the ensemble so far `[..., n]`; without a gradient.
+        steepness: Factor σ₀ of the differences, positive.
+        boost_rate: Rate α with which the network is added, positive.
+        where: Boolean mask of items `[..., n]`; masked ones are in no pair, have loss 0 and gradient 0, and may hold
+            anything.
+
+    Returns:
+        Losses `[..., n]`, one an item, at most 0 at their minimum, float32 (float64 for float64 inputs).
+
+    Raises:
+        TypeError: If predictions or scores are not floating point, the relevance not real or `where` not boolean.
+        ValueError: If shapes differ or a hyperparameter is out of range.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> print(grownet_ranking_loss(jnp.array([1.0, -1.0]), jnp.array([1, 0]), jnp.zeros(2)))
+        [-0.75 -0.75]
+
+    Source:
+        Badirli, Liu, Xing, Bhowmik, Doan, Keerthi, "Gradient Boosting Neural Networks: GrowNet", 2020; Burges, "From
+        RankNet to LambdaRank to LambdaMART: An Overview", 2010.
+    """
+    name = "grownet_ranking_loss"
+    values, ensemble = floating(name, "predictions", predictions), floating(name, "scores", scores)
+    grades = real(name, "relevance", relevance)
+    check_rank(name, "predictions", values, 1, "[..., n]")
+    check_same_shape(name, "relevance", grades, "predictions", values)
+    check_same_shape(name, "scores", ensemble, "predictions", values)
+    kept, dtype = mask(name, where, values.shape), compute_dtype(values, ensemble)
+    steep = hyperparameter(name, "steepness", steepness, dtype, 0, open_low=True)
+    rate = hyperparameter(name, "boost_rate", boost_rate, dtype, 0, open_low=True)
+    ensemble, grades = lax.stop_gradient(clean(ensemble, kept).astype(dtype)), clean(grades, kept)
+    present = jnp.ones(values.shape, bool) if kept is None else kept
+    above = grades[..., :, None] > grades[..., None, :]
+    pairs = (above | (grades[..., :, None] < grades[..., None, :])) & present[..., :, None] & present[..., None, :]
+    gaps = steep * (ensemble[..., :, None] - ensemble[..., None, :])
+    # p - 1 for what should be above, without the rounding of 1 - p
+    slopes = jnp.where(above, -jax.nn.sigmoid(-gaps), jax.nn.sigmoid(gaps))
+    gradient = steep * jnp.sum(jnp.where(pairs, slopes, 0), axis=-1)
+    bends = jax.nn.sigmoid(gaps) * jax.nn.sigmoid(-gaps)
+    curvature = steep**2 * jnp.sum(jnp.where(pairs, bends, 0), axis=-1)
+    return finish(_newton(rate * clean(values, kept).astype(dtype), gradient, curvature), kept)
 
 
 def grownet_corrective_loss(
@@ -145,3 +212,8 @@ def grownet_corrective_loss(
     kept, dtype = mask(name, where, answers.shape), compute_dtype(outputs, rates)
     scores = jnp.sum(clean(outputs, kept).astype(dtype) * rates.astype(dtype), axis=-1)
     return finish(per_example(name, loss, scores, clean(answers, kept)), kept)
+
+
+def _newton(step: Array, gradient: Array, curvature: Array) -> Array:
+    """The equation of a stage: what a step changes of the ensemble's loss, to second order, twice over."""
+    return step * (lax.stop_gradient(curvature) * step + 2 * lax.stop_gradient(gradient))

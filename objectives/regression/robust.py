@@ -10,6 +10,7 @@ a new learning rate; `general_robust_loss` alone is free of units. A member is i
 import jax.numpy as jnp
 
 from objectives._inputs import finish, hyperparameter
+from objectives._numerics import expm1_ratio
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
 from objectives.regression._residuals import pair
 
@@ -194,7 +195,8 @@ def general_robust_loss(
 
     With z = (e/c)², α = 2 is z/2 (the squared error), α = 1 √(z + 1) - 1 (Charbonnier, pseudo-Huber), α = 0
     log(z/2 + 1) (Cauchy), α = -2 2z/(z + 4) (Geman-McClure) and α = -∞ 1 - exp(-z/2) (Welsch), limits taken where the
-    formula has none. All are about z/2 near zero: unlike its relatives here, the loss has no units.
+    formula has none. All are about z/2 near zero: unlike its relatives here, the loss has no units. To learn the shape
+    and the scale, `barron_nll_loss` has the normaliser that keeps them from making every error an outlier.
 
     Args:
         predictions: Predictions `[...]`.
@@ -229,12 +231,5 @@ def general_robust_loss(
     growth = 0.5 * jnp.log1p(square / bend)
     half = 0.5 * square
     power = jnp.where(welsch, -half, shape * growth)
-    value = jnp.where(welsch, half, bend * growth) * _expm1_ratio(power)
+    value = jnp.where(welsch, half, bend * growth) * expm1_ratio(power)
     return finish(jnp.where(quadratic, half, value), entries.kept)
-
-
-def _expm1_ratio(x: Array) -> Array:
-    """(exp(x) - 1) / x, smooth at 0."""
-    near = jnp.abs(x) < 1e-4
-    safe = jnp.where(near, 1, x)
-    return jnp.where(near, 1 + x / 2 * (1 + x / 3 * (1 + x / 4)), jnp.expm1(safe) / safe)

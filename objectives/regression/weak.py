@@ -15,8 +15,11 @@ from objectives._inputs import (
     describe,
     floating,
     hyperparameter,
+    integers,
     mask,
+    prng_key,
     real,
+    static_integer,
 )
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
 from objectives.regression._residuals import pair, per_example
@@ -42,7 +45,8 @@ def bag_level_loss(
 
     ρ = 0 is the bag-level loss, which leaves free how predictions differ inside a bag; ρ = 1 is the instance-level
     loss, which pulls each to the mean. For the squared error the second is the first plus the variance inside the bag,
-    so that ρ regularises. Weigh the bags by their sizes in `reduce_mean(..., weights=)` where sizes differ.
+    so that ρ regularises. `private_bag_means` makes mean responses that give no single one away. Weigh the bags by
+    their sizes in `reduce_mean(..., weights=)` where sizes differ.
 
     Args:
         predictions: Predictions f `[N]`.
@@ -102,6 +106,77 @@ def bag_level_loss(
     strangers = jnp.sum(~known, dtype=jnp.int32)
     strangers = all_sum(strangers, axis_name)
     return losses * jnp.where(strangers > 0, jnp.nan, 1).astype(dtype)
+
+
+def private_bag_means(
+    targets: Real[ArrayLike, " examples"],
+    bag_ids: Integer[ArrayLike, " examples"],
+    key: Array,
+    *,
+    bags: int,
+    bound: Scalar,
+    epsilon: Scalar,
+    where: Bool[ArrayLike, " examples"] | None = None,
+) -> Float[Array, " bags"]:
+    r"""Mean responses of bags of examples, with label differential privacy: targets for `bag_level_loss`.
+
+    $$
+    \tilde y_B = \frac{1}{|B|} \sum_{i \in B} \mathrm{clip}(y_i, -C, C) + \frac{2 C}{|B|\, \varepsilon}\, \xi_B, \qquad
+    \xi_B \sim \mathrm{Laplace}(0, 1)
+    $$
+
+    Another response of one example moves the mean of its bag by 2C/|B| at most, and Laplace's mechanism makes the
+    result ε-differentially private in the responses, if it is drawn once. Which examples are in which bag is no secret
+    here, nor are the sizes. The larger the bag, the less noise, and the less is known of each example.
+
+    Args:
+        targets: Responses y `[N]`.
+        bag_ids: Bag of each example `[N]`, from 0 to `bags` - 1.
+        key: PRNG key.
+        bags: Number of bags M.
+        bound: Largest magnitude C that a response may have, positive, in the units of the targets.
+        epsilon: Privacy ε, positive; the smaller the more private.
+        where: Boolean mask of examples `[N]`; a masked one is in no bag and may hold anything.
+
+    Returns:
+        Noisy means `[M]`, float32 (float64 for float64 targets); 0 for a bag without examples, and NaN for all where a
+        bag id is out of range or a response is NaN.
+
+    Raises:
+        TypeError: If targets are not real, ids not integers, `key` not a PRNG key, `bags` no integer or `where` not
+            boolean.
+        ValueError: If shapes do not match, `bags` is less than 1 or a hyperparameter is out of range.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> y, bag = jnp.array([1.0, 3.0, 9.0]), jnp.array([0, 0, 1])
+        >>> means = private_bag_means(y, bag, jax.random.key(0), bags=2, bound=5.0, epsilon=1e6)
+        >>> print(f"{means[0]:.2f} {means[1]:.2f}")
+        2.00 5.00
+
+    Source:
+        Javanmard, Chen, Mirrokni, Badanidiyuru, Fu, "Learning from Aggregate Responses: Instance Level versus Bag Level
+        Loss Functions", 2024; Dwork, McSherry, Nissim, Smith, "Calibrating Noise to Sensitivity in Private Data
+        Analysis", 2006.
+    """
+    name = "private_bag_means"
+    values, ids = real(name, "targets", targets), integers(name, "bag_ids", bag_ids)
+    check_rank(name, "targets", values, 1, "[N]", 1)
+    check_same_shape(name, "bag_ids", ids, "targets", values)
+    count, kept, dtype = static_integer(name, "bags", bags), mask(name, where, values.shape), compute_dtype(values)
+    limit = hyperparameter(name, "bound", bound, dtype, 0, open_low=True)
+    privacy = hyperparameter(name, "epsilon", epsilon, dtype, 0, open_low=True)
+    noise = jax.random.laplace(prng_key(name, "key", key), (count,), dtype)
+    values, ids = clean(values, kept).astype(dtype), clean(ids, kept)
+    present = jnp.ones(values.shape, bool) if kept is None else kept
+    sums, sizes = (
+        jax.ops.segment_sum(jnp.where(present, each, 0), ids, count)
+        for each in (jnp.clip(values, -limit, limit), jnp.ones_like(values))
+    )
+    means = jnp.where(sizes > 0, (sums + 2 * limit / privacy * noise) / jnp.maximum(sizes, 1), 0)
+    faults = jnp.any((ids < 0) | (ids >= count)) | jnp.any(jnp.isnan(values))
+    return jnp.where(faults, jnp.nan, means)
 
 
 def u2_regression_loss(

@@ -9,7 +9,8 @@ Files, by what the forecast is:
 - `distributions`: CRPS in closed form of the Gaussian, logistic, Laplace and Student's t and of Gaussian mixtures;
   Dawid-Sebastiani
 - `samples`: ensembles: CRPS, energy score, variogram score
-- `intervals`: quantiles and intervals: the CRPS of quantiles, interval score, weighted interval score
+- `intervals`: quantiles and intervals: the CRPS of quantiles, interval score, weighted interval score;
+  quantiles that cannot cross
 - `classes`: Brier score, ranked probability score
 """
 
@@ -22,7 +23,12 @@ from objectives.scoring_rules.distributions import (
     crps_student_t,
     dawid_sebastiani_score,
 )
-from objectives.scoring_rules.intervals import crps_quantiles, interval_score, weighted_interval_score
+from objectives.scoring_rules.intervals import (
+    crps_quantiles,
+    interval_score,
+    monotone_quantiles,
+    weighted_interval_score,
+)
 from objectives.scoring_rules.samples import crps_ensemble, energy_score, variogram_score
 
 __all__ = [
@@ -37,6 +43,7 @@ __all__ = [
     "dawid_sebastiani_score",
     "energy_score",
     "interval_score",
+    "monotone_quantiles",
     "ranked_probability_score",
     "variogram_score",
     "weighted_interval_score",

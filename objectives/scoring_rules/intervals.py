@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from objectives._entries import entries, settle
-from objectives._inputs import check_classes, check_same_shape, describe, hyperparameter, real
+from objectives._inputs import (
+    check_classes,
+    check_same_shape,
+    compute_dtype,
+    describe,
+    floating,
+    hyperparameter,
+    real,
+)
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
 
 
@@ -28,7 +36,7 @@ def crps_quantiles(
     of quantile regression.
 
     Args:
-        quantiles: Predicted quantiles `[..., Q]`; they may cross.
+        quantiles: Predicted quantiles `[..., Q]`; they may cross, unless they come from `monotone_quantiles`.
         targets: Targets `[...]`, any finite numbers.
         levels: Their levels τ `[Q]`, each strictly between 0 and 1.
         where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
@@ -58,6 +66,46 @@ def crps_quantiles(
     valid = jnp.isfinite(y)
     error = jnp.where(valid, y, 0)[..., None] - predicted
     return settle(2 * jnp.mean(jnp.maximum(tau * error, (tau - 1) * error), axis=-1), valid, kept)
+
+
+def monotone_quantiles(outputs: Float[ArrayLike, "*batch levels"]) -> Float[Array, "*batch levels"]:
+    r"""Quantiles that cannot cross, from any outputs of a network: the lowest, and positive steps up from it.
+
+    $$
+    x_1 = o_1, \qquad x_q = x_{q-1} + \log(1 + e^{o_q})
+    $$
+
+    The loss is any of quantiles, at rising levels:
+
+        def loss_fn(params, batch, key):
+            quantiles = monotone_quantiles(model.apply(params, batch["x"]))
+            return crps_quantiles(quantiles, batch["y"], levels=[0.1, 0.5, 0.9]).mean(), {}
+
+    Args:
+        outputs: Any numbers o `[..., Q]`.
+
+    Returns:
+        Rising quantiles `[..., Q]` in the units of the targets, float32 (float64 for float64 outputs).
+
+    Raises:
+        TypeError: If the outputs are not floating point.
+        ValueError: If there is no level.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> low, middle, high = monotone_quantiles(jnp.array([1.0, 0.0, -3.0]))
+        >>> print(f"{low:.4f} {middle:.4f} {high:.4f}")
+        1.0000 1.6931 1.7417
+
+    Source:
+        Park, Maddix, Aubet, Kan, Gasthaus, Wang, "Learning Quantile Functions without Quantile Crossing for
+        Distribution-free Time Series Forecasting", 2022.
+    """
+    array = floating("monotone_quantiles", "outputs", outputs)
+    check_classes("monotone_quantiles", "outputs", array, "[..., Q]")
+    array = array.astype(compute_dtype(array))
+    steps = jnp.concatenate([array[..., :1], jax.nn.softplus(array[..., 1:])], axis=-1)
+    return jnp.cumsum(steps, axis=-1)
 
 
 def interval_score(

@@ -13,6 +13,7 @@ import optax
 import pytest
 import scipy.ndimage
 import scipy.stats
+import sklearn.cluster
 import sklearn.metrics
 from jax.sharding import PartitionSpec
 
@@ -632,3 +633,34 @@ def test_totals_under_shard_map():
         jax.jit(sharded)(x, y, guess, kept),
         jax.jit(everything)(x, y, guess, kept),
     )
+
+
+def test_k_means_finds_planted_clusters_and_is_scikit_learns_fixed_point():
+    generator = np.random.default_rng(0)
+    planted = np.repeat(np.arange(3), [40, 15, 5])
+    x = (100 + np.array([[0, 0], [9, 0], [0, 9]])[planted] + generator.normal(size=(60, 2))).astype(np.float32)
+    found = jax.jit(lambda x, key: obj.k_means(x, 3, key))
+    best = min((found(x, key) for key in jax.random.split(jax.random.key(0), 4)), key=lambda clusters: clusters.inertia)
+    shares = obj.cluster_likelihood(best.assignments, 3)
+    np.testing.assert_allclose(shares, np.array([40, 15, 5])[planted] / 60, rtol=1e-6)
+    again = sklearn.cluster.KMeans(3, init=np.asarray(best.centers), n_init=1).fit(x)
+    assert again.n_iter_ <= 2
+    np.testing.assert_array_equal(best.assignments, again.labels_)
+    np.testing.assert_allclose(best.centers, again.cluster_centers_, rtol=1e-6)
+    np.testing.assert_allclose(best.inertia, again.inertia_, rtol=1e-4)  # of float32 around 100
+
+    where = np.arange(60) < 55
+    masked = obj.k_means(np.where(where[:, None], x, np.nan), 2, jax.random.key(1), where=where)
+    alone = obj.k_means(x[:55], 2, jax.random.key(1))
+    assert np.all(np.isfinite(masked.centers))
+    assert np.all(masked.assignments[55:] == 0)
+    np.testing.assert_allclose(masked.inertia, alone.inertia, rtol=1e-4)
+
+
+def test_k_means_of_few_examples():
+    same = obj.k_means(jnp.ones((3, 2)), 5, jax.random.key(0))
+    np.testing.assert_array_equal(same.inertia, 0)
+    one = obj.k_means(jnp.ones((3, 2)), 2, jax.random.key(0), iterations=1, where=jnp.zeros(3, bool))
+    assert np.all(np.isfinite(one.centers))
+    assert one.inertia == 0
+    assert obj.k_means(jnp.ones((0, 2)), 2, jax.random.key(0)).centers.shape == (2, 2)

@@ -352,3 +352,69 @@ def test_multivariate_gaussian_ignores_what_is_above_the_diagonal_and_has_no_inv
     m, raw, y = rng.normal(size=(2, 3)), rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3))
     losses = [objectives.multivariate_gaussian_nll_loss(m, np.float32(x), y) for x in (raw, np.tril(raw))]
     np.testing.assert_array_equal(*losses)
+
+
+def barron_log_partition(logit):
+    """log Z(α) by mpmath, α = 2σ(logit)."""
+    alpha = 2 / (1 + mp.exp(-mp.mpf(logit)))
+    bend = 2 - alpha
+
+    def density(y):
+        square = mp.exp(2 * y)
+        return mp.exp(y - bend / alpha * ((square / bend + 1) ** (alpha / 2) - 1))
+
+    return float(mp.log(2 * mp.quad(density, [-90, -50, -30, -15, -5, -2, 0, 1, 2, 4, 8, 15, 30, 50, 90])))
+
+
+def test_barrons_normaliser_is_right_to_the_digits_of_the_dtype():
+    logits = np.array([-20.0, -6.0, -2.0, -0.3, 0.0, 0.7, 2.0, 5.0, 12.0, 22.0])
+    with mp.workdps(25):
+        exact = [barron_log_partition(float(logit)) for logit in logits]
+    zeros = np.zeros_like(logits)
+    single = [x.astype(np.float32) for x in (zeros, zeros, logits, zeros)]
+    np.testing.assert_allclose(objectives.barron_nll_loss(*single), exact, rtol=4e-7)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(objectives.barron_nll_loss(zeros, zeros, logits, zeros), exact, rtol=1e-13)
+
+
+def test_barrons_limits_are_normal_and_cauchy():
+    y, scale = np.linspace(-30, 30, 13), 1.7
+    zeros, logs = np.zeros(13), np.full(13, np.log(scale))
+    with jax.enable_x64(True):
+        for logit, limit in ((1e4, stats.norm(0, scale)), (-1e4, stats.cauchy(0, scale * np.sqrt(2)))):
+            loss = objectives.barron_nll_loss(zeros, logs, np.full(13, logit), y)
+            np.testing.assert_allclose(loss, -limit.logpdf(y), rtol=1e-12)
+        # between them the error's part is the general robust loss
+        loss = objectives.barron_nll_loss(zeros, logs, np.full(13, 1.3), y)
+        robust = objectives.general_robust_loss(y, zeros, alpha=2 / (1 + np.exp(-1.3)), scale=scale)
+        np.testing.assert_allclose(loss - loss[6], robust, rtol=1e-11, atol=1e-12)
+
+
+def test_barrons_expected_loss_is_least_at_the_true_parameters():
+    theta = np.array([0.4, -0.3, 0.8])
+    with jax.enable_x64(True):
+
+        def loss(y, theta):
+            return objectives.barron_nll_loss(*theta, y)
+
+        both = jax.jit(lambda y: (loss(y, theta), jax.grad(loss, argnums=1)(y, theta)))
+        hessian = jax.jit(lambda y: jax.hessian(loss, argnums=1)(y, theta))
+        s, h = np.linspace(-4.0, 4.0, 161, retstep=True)
+        y, weight = theta[0] + np.sinh(np.sinh(s)), h * np.cosh(np.sinh(s)) * np.cosh(s)
+        values, slopes = jax.vmap(both)(y)
+        density = weight * np.exp(-values)
+        np.testing.assert_allclose(density.sum(), 1, rtol=1e-9)
+        np.testing.assert_allclose(density @ slopes, 0, atol=1e-9)
+        information = np.einsum("n,nij->ij", density, jax.vmap(hessian)(y))
+        # Fisher's: the location is on its own, the scale and the shape tell apart, if only just
+        np.testing.assert_allclose(information[0, 1:], 0, atol=1e-9)
+        np.testing.assert_allclose(information, np.einsum("n,ni,nj->ij", density, slopes, slopes), rtol=1e-6, atol=1e-9)
+        assert np.all(np.linalg.eigvalsh(information) > 1e-3)
+
+
+def test_barrons_nodes_are_no_temporaries():
+    size = 1 << 16
+    arguments = [jax.ShapeDtypeStruct((size,), jnp.float32)] * 4
+    gradient = jax.jit(jax.grad(lambda *a: objectives.barron_nll_loss(*a).sum(), argnums=(0, 1, 2)))
+    temporaries = gradient.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+    assert temporaries < 48 * 4 * size  # as Student's t, about; each of many numbers at all nodes would be 58 arrays

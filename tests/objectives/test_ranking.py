@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import ndcg_score, roc_auc_score
+from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
+import objectives
 from objectives import (
     diffsort_loss,
     error_free_sorting_loss,
@@ -343,3 +344,43 @@ def test_roc_auc():
         np.testing.assert_allclose(roc_auc(np.array([np.inf, 0.0, np.inf]), np.array([1, 0, 0])), 0.75)
     assert np.isnan(roc_auc(jnp.ones(3), jnp.ones(3)))
     assert np.isnan(roc_auc(jnp.array([0.0, jnp.nan]), jnp.array([0, 1])))
+
+
+def test_smooth_ap_becomes_average_precision_and_recall_recall():
+    generator = np.random.default_rng(5)
+    scores = generator.permuted(np.tile(np.linspace(-1, 1, 40), (6, 1)), axis=1)
+    labels = generator.random((6, 40)) < np.array([0.03, 0.1, 0.3, 0.5, 0.9, 1])[:, None]
+    labels[:, 0] = True
+    expected = [1 - average_precision_score(y, s) for y, s in zip(labels, scores, strict=True)]
+    cold = {"temperature": 1e-4}
+    np.testing.assert_allclose(objectives.smooth_ap_loss(scores, labels, **cold), expected, rtol=1e-5, atol=1e-6)
+    order = np.argsort(-scores, axis=1)
+    hits = np.cumsum(np.take_along_axis(labels, order, axis=1), axis=1)
+    top = (1, 5, 40)
+    recall = np.mean([hits[:, k - 1] / np.minimum(k, hits[:, -1]) for k in top], axis=0)
+    # an item at rank k counts one half
+    ours = objectives.recall_at_k_surrogate(scores, labels, top=top, rank_temperature=1e-3, **cold)
+    last = [np.take_along_axis(labels, order[:, k - 1 : k], axis=1)[:, 0] / np.minimum(k, hits[:, -1]) for k in top]
+    np.testing.assert_allclose(ours, 1 - recall + np.mean(last, axis=0) / 2, rtol=1e-5, atol=1e-5)
+
+
+def test_smooth_ranks_in_blocks_are_those_of_all_pairs():
+    generator = np.random.default_rng(6)
+    scores, labels = generator.normal(size=300), generator.random(300) < 0.2
+    with jax.enable_x64(True):
+        smooth = jax.jit(jax.value_and_grad(lambda s: objectives.smooth_ap_loss(s, labels, temperature=0.5)))
+        loss, slope = smooth(scores)
+        step = 1e-6 * generator.normal(size=300)
+        ahead = smooth(scores + step)[0]
+    above = 1 / (1 + np.exp((scores[:, None] - scores) / 0.5))
+    np.fill_diagonal(above, 0)
+    precision = (1 + above @ labels) / (1 + above.sum(axis=1))
+    np.testing.assert_allclose(loss, 1 - precision[labels].mean(), rtol=1e-12)
+    np.testing.assert_allclose(ahead - loss, np.asarray(slope) @ step, rtol=1e-4)
+
+
+def test_labels_that_are_none_spoil_their_query_alone():
+    scores, labels = np.ones((3, 2), np.float32), np.array([[0, 1], [0, 2], [0, 0]])
+    for loss in (objectives.smooth_ap_loss, objectives.recall_at_k_surrogate):
+        np.testing.assert_array_equal(np.isnan(loss(scores, labels)), [False, True, False])
+        assert loss(scores, labels)[2] == 0

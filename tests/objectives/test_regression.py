@@ -479,3 +479,45 @@ def test_a_target_that_is_not_a_number_never_gives_one():
 def test_every_golden_case_is_used():
     series = {"soft_dtw", "dilate", "temporal_distortion", "sdsc", "sdsc_soft", "sdsc_hybrid"}
     assert {name.split("/")[0] for name in GOLDEN.files} == PEERS.keys() | series | {"peers", "scores", "hl_gauss"}
+
+
+def test_grownets_lambdas_are_the_derivatives_of_the_loss_of_pairs():
+    generator = np.random.default_rng(3)
+    scores, new, grades = generator.normal(size=7), generator.normal(size=7), generator.integers(0, 3, 7)
+    kept = np.arange(7) != 4
+
+    def of_pairs(scores):
+        above = (grades[:, None] > grades) & kept[:, None] & kept
+        return jnp.sum(jnp.where(above, jax.nn.softplus(-1.7 * (scores[:, None] - scores)), 0))
+
+    with jax.enable_x64(True):
+        slope, bend = jax.grad(of_pairs)(scores), jnp.diagonal(jax.hessian(of_pairs)(scores))
+        rates = {"steepness": 1.7, "boost_rate": 0.6}
+        loss = objectives.grownet_ranking_loss(new, grades, scores, where=kept, **rates)
+        np.testing.assert_allclose(loss, bend * (0.6 * new) ** 2 + 2 * slope * 0.6 * new, rtol=1e-12, atol=1e-15)
+
+
+def test_private_means_are_means_with_laplacian_noise():
+    generator = np.random.default_rng(4)
+    y, bags = generator.normal(0, 3, 60), generator.integers(0, 4, 60)
+    clipped = np.clip(y, -2, 2)
+    means = np.array([clipped[bags == b].mean() for b in range(4)])
+    sizes = np.bincount(bags)
+
+    def private(key, epsilon, where=None):
+        return objectives.private_bag_means(y, bags, key, bags=5, bound=2.0, epsilon=epsilon, where=where)
+
+    keys = jax.random.split(jax.random.key(0), 4000)
+    np.testing.assert_allclose(private(keys[0], 1e9)[:4], means, rtol=1e-5)
+    noise = np.asarray(jax.vmap(lambda key: private(key, 0.5))(keys)[:, :4] - means)
+    scale = 2 * 2.0 / (0.5 * sizes)
+    # of 4000 draws the mean magnitude has a standard error of 1/63, the mean square of √20/63, the mean of √2/63
+    np.testing.assert_allclose(np.abs(noise).mean(axis=0) / scale, 1, atol=0.06)
+    np.testing.assert_allclose((noise**2).mean(axis=0) / scale**2, 2, atol=0.4)
+    np.testing.assert_allclose(noise.mean(axis=0) / scale, 0, atol=0.1)
+    assert private(keys[0], 0.5)[4] == 0
+    where = bags != 1
+    others = jnp.array([0, 2, 3])
+    np.testing.assert_array_equal(private(keys[0], 0.5, where)[others], private(keys[0], 0.5)[others])
+    for key in keys[:2]:
+        assert np.all(np.isnan(objectives.private_bag_means(y, bags + 2, key, bags=5, bound=2.0, epsilon=1.0)))

@@ -144,3 +144,22 @@ def test_energy_score_holds_no_square_of_the_members():
 def test_energy_score_far_away_does_not_overflow():
     x = jnp.array([[3e30, 4e30], [3e30, 4e30]])
     np.testing.assert_allclose(objectives.energy_score(x, jnp.zeros(2)), 5e30, rtol=1e-6)
+
+
+def test_monotone_quantiles_rise_and_reach_those_of_the_targets():
+    steps = np.random.default_rng(0).normal(0, 30, (5, 9)).astype(np.float32)
+    assert np.all(np.diff(objectives.monotone_quantiles(steps)) >= 0)
+    wanted = stats.norm.ppf([0.1, 0.5, 0.9])
+    outputs = np.r_[wanted[0], np.log(np.expm1(np.diff(wanted)))]
+    np.testing.assert_allclose(objectives.monotone_quantiles(outputs.astype(np.float32)), wanted, rtol=1e-6)
+
+    y = jnp.asarray(stats.norm.ppf((np.arange(1000) + 0.5) / 1000), jnp.float32)
+
+    def loss(outputs):
+        quantiles = jnp.broadcast_to(objectives.monotone_quantiles(outputs), (1000, 3))
+        return objectives.crps_quantiles(quantiles, y, levels=[0.1, 0.5, 0.9]).mean()
+
+    start = jnp.array([2.0, -1.0, -1.0])
+    found = jax.jit(lambda x: jax.lax.fori_loop(0, 600, lambda _, x: x - jax.grad(loss)(x), x))(start)
+    # the quantiles of a thousand numbers are where the gradient jumps, by a thousandth
+    np.testing.assert_allclose(objectives.monotone_quantiles(found), wanted, atol=0.02)

@@ -593,6 +593,25 @@ FUNCTIONS = [
         faults=(Fault({"state": objectives.equalization_state(CLASSES + 1)}, ValueError),),
     ),
     Function(
+        name="k_means",
+        function=objectives.k_means,
+        traced=lambda generator: {
+            "features": generator.normal(size=(6, 2)).astype(np.float32),
+            "where": np.array([True, False, True, True, True, True]),
+        },
+        static={"clusters": 2, "key": jax.random.key(0), "iterations": 5},
+        # the assignments are integers
+        use=lambda function, arguments: [x.astype(np.float32) for x in call(function, arguments)],
+        shapes=((2, 2), (6,), ()),
+        faults=(
+            Fault({"features": np.ones(6, np.float32)}),
+            Fault({"features": np.ones((6, 2), np.int32)}, TypeError),
+            Fault({"key": 0}, TypeError),
+            Fault({"clusters": 0}),
+            Fault({"iterations": 0}),
+        ),
+    ),
+    Function(
         name="cluster_likelihood",
         function=objectives.cluster_likelihood,
         traced=lambda generator: {"assignments": draw_ids(generator, (4,)), "where": generator.random(4) < 0.5},
@@ -766,6 +785,7 @@ FUNCTIONS = [
 ]
 TYPES = [
     Type(name="EqualizationState", type=objectives.EqualizationState),
+    Type(name="KMeans", type=objectives.KMeans),
     Type(name="HessianSpectrum", type=objectives.HessianSpectrum),
     Type(name="SoftConfusion", type=objectives.SoftConfusion),
 ]

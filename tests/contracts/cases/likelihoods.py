@@ -124,6 +124,18 @@ LIKELIHOODS = [
         },
     ),
     per_entry(
+        objectives.barron_nll_loss,
+        {**LOCATION_SCALE, "shape_logit": normal},
+        LINE,
+        {
+            **LOCATION_EDGES,
+            "very wide": {"log_scale": FAR},
+            "normal": {"shape_logit": FAR},
+            "nearly normal": {"shape_logit": 15.0, "location": OUTLYING},
+            "Cauchy": {"shape_logit": -FAR, "location": FAR},
+        },
+    ),
+    per_entry(
         objectives.von_mises_nll_loss,
         {"location": normal, "log_concentration": normal},
         LINE,
@@ -604,6 +616,15 @@ CASES: list[Objective] = [*LIKELIHOODS, *SCORES, *SURVIVAL, *ORDINAL]
 
 NO_CUTS = Fault({"logits": np.ones((4, 0), np.float32)}, ValueError)
 FUNCTIONS: list[Function] = [
+    Function(
+        name="monotone_quantiles",
+        function=objectives.monotone_quantiles,
+        traced=lambda generator: {"outputs": generator.normal(size=(2, 3)).astype(np.float32)},
+        shape=(2, 3),
+        differentiable=("outputs",),
+        keeps_dtype=False,
+        faults=(Fault({"outputs": np.ones(3, np.int32)}, TypeError), Fault({"outputs": np.ones((2, 0), np.float32)})),
+    ),
     Function(
         name="cumulative_link_probabilities",
         function=objectives.cumulative_link_probabilities,

@@ -348,6 +348,38 @@ CASES = [
         },
         faults=(Fault({"values": np.float32(1.0)}, ValueError),),
     ),
+    *(
+        Objective(
+            name=function.__name__,
+            function=function,
+            arguments=draw_marked,
+            batches=((5,), (2, 3)),
+            shape=lists,
+            differentiable=("scores",),
+            masked=("scores", "labels"),
+            hyperparameters=dict.fromkeys(heats, (0.3, 1.0)),
+            refused=dict.fromkeys(heats, (0.0, -1.0)),
+            degenerate={
+                "saturated": {"scores": np.array([1e4, -1e4, 1e4, 0.0, 0.0])},
+                "equal": {"scores": np.zeros(5)},
+                "nothing relevant": {"labels": np.zeros(5)},
+                "all relevant": {"labels": np.ones(5)},
+                "one item": {"scores": np.ones(1), "labels": np.ones(1)},
+                "no items": {"scores": np.ones(0), "labels": np.ones(0)},
+            },
+            faults=(Fault({"scores": np.float32(1.0)}, ValueError), *faults),
+            **more,
+        )
+        for function, heats, faults, more in (
+            (objectives.smooth_ap_loss, ("temperature",), (), {}),
+            (
+                objectives.recall_at_k_surrogate,
+                ("temperature", "rank_temperature"),
+                (Fault({"top": ()}), Fault({"top": (0,)}), Fault({"top": (1.5,)}, TypeError)),
+                {"options": {"top": (1, 2)}, "smooth": 1},
+            ),
+        )
+    ),
     Objective(
         name="mann_whitney_loss",
         function=objectives.mann_whitney_loss,

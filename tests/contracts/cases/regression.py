@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from contracts.cases.objectives import REGRESSION, draw_regression, scalar
 from contracts.common import Fault
@@ -390,6 +391,31 @@ CASES: list[Objective] = [
         ),
     ),
     Objective(
+        name="grownet_ranking_loss",
+        function=objectives.grownet_ranking_loss,
+        arguments=lambda generator, batch: {
+            "predictions": generator.normal(size=batch),
+            "relevance": generator.integers(0, 3, batch, np.int32),
+            "scores": generator.normal(size=batch),
+        },
+        batches=((4,), (2, 3)),
+        differentiable=("predictions",),
+        masked=("predictions", "relevance", "scores"),
+        hyperparameters={"steepness": (0.5, 2.0), "boost_rate": (0.1, 1.0)},
+        refused={"steepness": POSITIVE, "boost_rate": POSITIVE},
+        degenerate={
+            "saturated": {"scores": np.array([1e4, -1e4, 0.0, 1e4])},
+            "equally relevant": {"relevance": np.ones(4, np.int32)},
+            "one item": {"predictions": np.ones(1), "relevance": np.ones(1, np.int32), "scores": np.ones(1)},
+            "no items": {"predictions": np.ones(0), "relevance": np.ones(0, np.int32), "scores": np.ones(0)},
+        },
+        faults=(
+            Fault({"scores": np.ones(4, np.int32)}, TypeError),
+            Fault({"scores": np.ones(3, np.float32)}, ValueError),
+            Fault({"predictions": np.float32(1.0)}, ValueError),
+        ),
+    ),
+    Objective(
         name="grownet_corrective_loss",
         function=objectives.grownet_corrective_loss,
         arguments=draw_stages,
@@ -566,6 +592,26 @@ CASES: list[Objective] = [
 
 
 FUNCTIONS = [
+    Function(
+        name="private_bag_means",
+        function=objectives.private_bag_means,
+        traced=lambda generator: {
+            "targets": generator.normal(size=6).astype(np.float32),
+            "bag_ids": generator.integers(0, BAGS, 6, np.int32),
+            "bound": np.float32(1.5),
+            "epsilon": np.float32(0.5),
+            "where": np.array([True, False, True, True, True, True]),
+        },
+        static={"key": jax.random.key(0), "bags": BAGS},
+        shape=(BAGS,),
+        refused={"bound": (0.0, -1.0), "epsilon": (0.0, -1.0)},
+        faults=(
+            Fault({"targets": np.ones((6, 1), np.float32)}),
+            Fault({"bag_ids": np.ones(6, np.float32)}, TypeError),
+            Fault({"key": 0}, TypeError),
+            Fault({"bags": 0}),
+        ),
+    ),
     Function(
         name="hl_gauss_targets",
         function=objectives.hl_gauss_targets,

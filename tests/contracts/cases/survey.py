@@ -230,6 +230,57 @@ def draw_ranking(generator: Generator, batch: Shape) -> Mapping[str, Any]:
     return {"scores": generator.normal(size=batch), "labels": generator.integers(0, 2, batch).astype(float)}
 
 
+def draw_detections(generator: Generator, batch: Shape) -> Mapping[str, Any]:
+    """Objects, and detections around them; the first object of an image need not be found, the last is padding."""
+    objects = (batch[0], 3)
+    truth, found = draw_boxes(generator, objects)["targets"], generator.integers(0, 2, batch)
+    near = np.take_along_axis(truth, found[..., None], axis=1) + 0.1 * generator.normal(size=(*batch, 4))
+    places = np.broadcast_to(np.arange(3), objects)
+    return {
+        "boxes": np.sort(near.reshape(*batch, 2, 2), axis=-2).reshape(*batch, 4),
+        "scores": generator.normal(size=batch),
+        "classes": generator.integers(0, CLASSES, batch, np.int32),
+        "true_boxes": truth,
+        "true_classes": generator.integers(0, CLASSES, objects, np.int32),
+        "ignored": places == 0,
+        "true_where": places < 2,
+        "iou_thresholds": np.array([0.5, 0.75]),
+    }
+
+
+DETECTIONS: dict[str, Any] = {
+    "function": objectives.mean_average_precision,
+    "arguments": draw_detections,
+    "differentiable": ("boxes", "scores"),
+    "batches": ((2, 4), (1, 2)),
+    "masked": ("boxes", "scores", "classes"),
+    "ids": "classes",
+    "classes": CLASSES,
+    "probabilities": False,
+    "integers": True,
+    "smooth": 0,
+    "removable": False,  # detections lie in images
+    "elsewhere": ("axis_name",),
+}
+NO_DETECTIONS = {
+    name: np.zeros((2, 0, *more), kind)
+    for name, more, kind in (("boxes", (4,), float), ("scores", (), float), ("classes", (), np.int32))
+}
+NO_OBJECTS = {
+    name: np.zeros((2, 0, *more), kind)
+    for name, more, kind in (
+        ("true_boxes", (4,), float),
+        ("true_classes", (), np.int32),
+        ("ignored", (), bool),
+        ("true_where", (), bool),
+    )
+}
+NO_IMAGES = {
+    name: np.zeros((0, *np.shape(x)[1:]), x.dtype)
+    for name, x in draw_detections(np.random.default_rng(0), (2, 4)).items()
+    if name != "iou_thresholds"
+}
+
 CASES = [
     *(
         Objective(name=function.__name__, function=function, smooth=smooth, **BOXES)
@@ -239,6 +290,22 @@ CASES = [
             (objectives.diou_loss, 1),
             (objectives.ciou_loss, 0),  # its trade-off is a constant to the gradient
         )
+    ),
+    Objective(
+        name="eiou_loss",
+        function=objectives.eiou_loss,
+        hyperparameters={"gamma": (0.5, 0.0)},  # at the last value derivatives are checked: a weight is a constant
+        refused={"gamma": (-0.1,)},
+        smooth=1,
+        **BOXES,
+    ),
+    Objective(
+        name="siou_loss",
+        function=objectives.siou_loss,
+        hyperparameters={"theta": (2.0, 4.0)},
+        refused={"theta": (0.5,)},
+        smooth=1,
+        **BOXES,
     ),
     Objective(
         name="box_iou",
@@ -599,6 +666,40 @@ CASES = [
     ),
     Objective(name="mean_iou", function=objectives.mean_iou, **COUNTED),
     Objective(name="matthews_correlation", function=objectives.matthews_correlation, **COUNTED),
+    Objective(
+        name="mean_average_precision",
+        shape=scalar,
+        options={"num_classes": CLASSES, "max_detections": 2, "average": "macro"},
+        degenerate={
+            "equal scores": {"scores": np.zeros((2, 4))},
+            "points": {"boxes": np.zeros((2, 4, 4)), "true_boxes": np.zeros((2, 3, 4))},
+            "no detections": NO_DETECTIONS,
+            "no objects": NO_OBJECTS,
+            "neither": {**NO_DETECTIONS, **NO_OBJECTS},
+            "no images": NO_IMAGES,
+        },
+        faults=(
+            Fault({"boxes": np.ones((2, 4, 3), np.float32)}, ValueError),
+            Fault({"true_boxes": np.ones((2, 3, 3), np.float32)}, ValueError),
+            Fault({"classes": np.ones((2, 4), np.float32)}, TypeError),
+            Fault({"true_classes": np.ones((2, 2), np.int32)}, ValueError),
+            Fault({"true_where": np.ones((2, 2), bool)}, ValueError),
+            Fault({"ignored": np.ones((2, 3), np.int32)}, TypeError),
+            Fault({"iou_thresholds": np.ones((0,), np.float32)}, ValueError),
+            Fault({"num_classes": 0}, ValueError),
+            Fault({"max_detections": 0}, ValueError),
+            Fault({"interpolation": "12-point"}, ValueError),
+            Fault({"matching": "kitti"}, ValueError),
+            Fault({"average": "micro"}, ValueError),
+        ),
+        **{**DETECTIONS, "elsewhere": ("axis_name", "interpolation", "matching")},
+    ),
+    Objective(
+        name="mean_average_precision[voc]",
+        shape=scalar,
+        options={"num_classes": CLASSES, "interpolation": "all-point", "matching": "voc", "axis_name": None},
+        **{**DETECTIONS, "elsewhere": ("average", "max_detections")},
+    ),
     Objective(
         name="average_precision",
         function=objectives.average_precision,
