@@ -19,6 +19,7 @@ from sklearn.metrics import (
 from benchmarks.train import expressions
 from benchmarks.train.cli import main
 from benchmarks.train.tasks import TASKS, attributes, digits, embeddings, ordinal, ranking, series, survival
+from objectives import soft_dtw
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name not in ("digits", "text", "multitask")])
@@ -79,21 +80,13 @@ def test_few_digits_are_as_many_of_each():
     assert calibrated.metrics[0].name == "calibration"
 
 
-def test_unseen_digits_are_not_in_training():
-    task = embeddings.load()
-    assert set(task.train["label"]) == set(range(7))
-    assert set(task.test["label"]) == set(range(10))
-    assert sum(task.test["label"] >= 7) == 179 + 174 + 180  # all that scikit-learn ships
-
-
 def test_retrieval_is_that_of_scikit_learn():
     generator = np.random.default_rng(0)
     points, labels = generator.normal(size=(9, 3)).astype(np.float32), generator.integers(0, 3, 9)
-    where = np.arange(9) != 4
-    precision, recall = embeddings.retrieval(jnp.asarray(points), jnp.asarray(labels), jnp.asarray(where))
+    precision, recall = embeddings.retrieval(jnp.asarray(points), jnp.asarray(labels))
     precisions, hits = [], []
-    for query in np.flatnonzero(where):
-        others = where & (np.arange(9) != query)
+    for query in range(9):
+        others = np.arange(9) != query
         scores, relevant = points[others] @ points[query], labels[others] == labels[query]
         precisions.append(average_precision_score(relevant, scores) if relevant.any() else 0.0)
         hits.append(relevant[np.argmax(scores)])
@@ -101,12 +94,12 @@ def test_retrieval_is_that_of_scikit_learn():
     assert float(recall) == pytest.approx(np.mean(hits), rel=1e-6)
 
 
-def test_embeddings_tell_unseen_digits_apart(tmp_path):
-    (entry,) = final(
-        tmp_path, "--task digit_embeddings --objective arcface_loss(scale=16.0) --steps 60 --evaluate-every 60"
-    )
-    assert entry["test/accuracy"] > 0.9  # chance is a seventh
-    assert entry["test/precision"] > 0.5  # chance is a third
+def test_embeddings_find_their_digit(tmp_path):
+    argv = "--task digit_embeddings --objective arcface_loss(scale=16.0) --steps 60 --evaluate-every 60"
+    (entry,) = final(tmp_path, argv)
+    assert entry["test/accuracy"] > 0.8  # chance is a tenth
+    assert entry["test/recall"] > 0.8
+    assert entry["test/precision"] > 0.5
 
 
 def test_every_digit_has_an_attribute_and_lacks_one():
@@ -150,18 +143,18 @@ def test_ranks_and_orders_of_lists():
     assert float(metrics["ndcg"]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_order_alone_is_learnt_with_ours_and_with_rax(tmp_path):
-    argv = "--task ordered_digits --objective diffsort_loss,rax.listmle_loss --steps 80 --evaluate-every 80"
-    for entry in final(tmp_path, argv):
-        assert entry["test/ranks"] > 0.4  # chance is a fifth
-        assert entry["test/ndcg"] > 0.85
+def test_order_alone_is_learnt_with_a_loss_of_rax(tmp_path):
+    argv = "--task ordered_digits --objective rax.listmle_loss --steps 80 --evaluate-every 80"
+    (entry,) = final(tmp_path, argv)
+    assert entry["test/ranks"] > 0.4  # chance is a fifth
+    assert entry["test/ndcg"] > 0.85
 
 
 def test_grades_are_as_frequent_as_each_other():
     task = ordinal.load()
     counts = np.bincount(task.train["labels"])
     assert len(counts) == ordinal.GRADES
-    assert counts.max() - counts.min() <= 4  # 353 patients, some of the same progression
+    assert counts.max() - counts.min() <= 4  # 221 patients, some of the same progression
 
 
 def test_kappa_is_that_of_scikit_learn():
@@ -178,7 +171,7 @@ def test_a_head_gives_the_probabilities_that_its_loss_takes(name):
         "logits": jnp.array([[0.3, -1.0, 2.0, 0.5, 0.0]]),
         "scores": jnp.array([0.7]),
         "steps": jnp.array([[2.0, 0.5, -0.4, 0.1]]),
-        "cuts": jnp.array([-2.0, -0.5, 0.9, 1.7]),
+        "thresholds": jnp.array([-2.0, -0.5, 0.9, 1.7]),
     }
     head = ordinal.HEADS.get(name, ordinal.SOFTMAX)
     probabilities = head.probabilities(*head.arrays(outputs).values())
@@ -198,7 +191,7 @@ def test_grades_are_learnt(tmp_path):
 
 def test_censored_patients_are_known_to_a_bound():
     task = survival.load()
-    train, truth = task.train, survival.load_diabetes_split()[0]["targets"]
+    train, truth = task.train, survival.load_diabetes_split(held_out=0.5)[0]["targets"]
     events = train["events"]
     assert 0.3 < np.mean(events) < 0.7
     np.testing.assert_array_equal(train["times"][events], truth[events])
@@ -244,9 +237,9 @@ def test_censored_times_are_put_in_order(tmp_path):
 
 def test_rows_are_forecast(tmp_path):
     task = series.load()
-    np.testing.assert_array_equal(
-        np.concatenate([task.test["x"], task.test["targets"]], axis=1), digits.load().test["image"]
-    )
-    (entry,) = final(tmp_path, "--task digit_rows --objective dilate_loss --steps 60 --evaluate-every 60")
-    mean_row = ((task.test["targets"] - task.train["targets"].mean(0)) ** 2).sum((1, 2)).mean()
-    assert entry["test/shape"] < 0.9 * mean_row  # warping aside, what the mean training digit is wrong by
+    whole = np.concatenate([task.test["x"], task.test["targets"]], axis=1)
+    np.testing.assert_array_equal(whole, digits.load().test["image"])
+    (entry,) = final(tmp_path, "--task digit_rows --objective dilate_loss --steps 100 --evaluate-every 100")
+    guess = np.broadcast_to(task.train["targets"].mean(0), task.test["targets"].shape)
+    warped = np.mean(soft_dtw(guess, task.test["targets"], gamma=series.ALMOST_HARD))
+    assert entry["test/shape"] < 0.8 * warped  # the mean of the training digits for everybody

@@ -5,7 +5,7 @@
 | `digits.py` | scikit-learn's handwritten digits, a small convolutional network | `digits` |
 | | the same after a few labels, with rare classes, wrong labels | `few_digits`, `imbalanced_digits`, `noisy_digits` |
 | | the same after a few labels, for the confidence | `calibrated_digits` |
-| `embeddings.py` | margins: embeddings of some digits, compared on digits never seen | `digit_embeddings` |
+| `embeddings.py` | margins: embeddings of digits, compared by angle | `digit_embeddings` |
 | `attributes.py` | several labels an image | `digit_attributes` |
 | `ranking.py` | lists of numbers from digits, to be ordered, with losses of rax | `ordered_digits` |
 | `series.py` | time series: the lower rows of a digit from the upper | `digit_rows` |

@@ -40,7 +40,6 @@ ENTRIES = compared(
     "asymmetric_loss",
     "zlpr_loss",
     "two_way_loss",
-    "macro_auc_univariate_loss",
     "macro_auc_reweighted_loss",
     "macro_auc_pairwise_loss",
 )

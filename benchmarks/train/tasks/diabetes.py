@@ -42,17 +42,18 @@ def load() -> Task:
     )
 
 
-def load_diabetes_split() -> tuple[Arrays, Arrays]:
+def load_diabetes_split(held_out: float = 0.2) -> tuple[Arrays, Arrays]:
     """Training and test arrays: standardised measurements `x` `[N, 10]`, progression `targets` `[N]` of mean 1."""
     from sklearn.datasets import load_diabetes
     from sklearn.model_selection import train_test_split
 
     data = load_diabetes()
-    rows, held_out = train_test_split(np.arange(len(data.target)), test_size=0.2, random_state=0)
+    parts = train_test_split(np.arange(len(data.target)), test_size=held_out, random_state=0)
+    rows = parts[0]
     x = (data.data - data.data[rows].mean(0)) / data.data[rows].std(0)
     targets = data.target / data.target[rows].mean()
     arrays = {"x": x.astype(np.float32), "targets": targets.astype(np.float32)}
-    train, test = ({name: values[part] for name, values in arrays.items()} for part in (rows, held_out))
+    train, test = ({name: values[part] for name, values in arrays.items()} for part in parts)
     return train, test
 
 

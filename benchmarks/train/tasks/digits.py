@@ -97,7 +97,8 @@ def load_few() -> Task:
     """The task: classify a digit after a few of each; compared by accuracy."""
     train, test = load_digits_split()
     about = f"UCI handwritten digits, {FEW} of them to learn from; the test is that of all digits"
-    return _task("few_digits", about, few(train), test, FEW_ENTRIES)
+    task = _task("few_digits", about, few(train), test, FEW_ENTRIES)
+    return task._replace(defaults=task.defaults._replace(steps=400))
 
 
 def load_calibrated() -> Task:

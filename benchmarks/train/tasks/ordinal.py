@@ -33,49 +33,46 @@ class Head(NamedTuple):
     probabilities: Callable[..., jax.Array]
 
 
-# A logit a grade, unless it is said here: a score and biases, conditional steps, a score and thresholds.
+# A logit a grade, unless it is said here: a score less thresholds, conditional steps, a score and thresholds.
 SOFTMAX = Head(lambda outputs: {"logits": outputs["logits"]}, lambda logits: jax.nn.softmax(logits))
 HEADS = {
     "coral_loss": Head(
-        lambda outputs: {"logits": outputs["scores"][:, None] - outputs["cuts"]}, objectives.coral_probabilities
+        lambda outputs: {"logits": outputs["scores"][:, None] - outputs["thresholds"]},
+        objectives.coral_probabilities,
     ),
     "corn_loss": Head(lambda outputs: {"logits": outputs["steps"]}, objectives.corn_probabilities),
     "cumulative_link_loss": Head(
-        lambda outputs: {
-            "scores": outputs["scores"],
-            "thresholds": objectives.ordered_thresholds(outputs["cuts"]),
-        },
+        lambda outputs: {"scores": outputs["scores"], "thresholds": outputs["thresholds"]},
         objectives.cumulative_link_probabilities,
     ),
 }
 
 
 def load() -> Task:
-    """The task: the grade of a patient; the data and split of `diabetes`, cut at the quintiles of training."""
-    train, test = (_graded(arrays, load_diabetes_split()[0]["targets"]) for arrays in load_diabetes_split())
+    """The task: a patient's grade, cut at the quintiles of training; half of the patients are held out."""
+    train, test = load_diabetes_split(held_out=0.5)
+    cuts = np.quantile(train["targets"], np.arange(1, GRADES) / GRADES)
     return Recipe(Network(), _evaluate, values=_values).task(
         "graded_diabetes",
-        f"progression of diabetes in {GRADES} grades from ten measurements, a dense network; a fifth held out",
-        train,
-        test,
+        f"progression of diabetes in {GRADES} grades from ten measurements, a dense network; half held out",
+        *(
+            {"x": part["x"], "labels": np.searchsorted(cuts, part["targets"]).astype(np.int32)}
+            for part in (train, test)
+        ),
         metrics=(DISTANCE, KAPPA, SCORE),
         defaults=Defaults(seeds=5, steps=400, batch=64, learning_rate=3e-3, entries=ENTRIES),
     )
 
 
-def _graded(arrays: Arrays, seen: np.ndarray) -> Arrays:
-    cuts = np.quantile(seen, np.arange(1, GRADES) / GRADES)
-    return {"x": arrays["x"], "labels": np.searchsorted(cuts, arrays["targets"]).astype(np.int32)}
-
-
 class Network(nn.Module):
-    """The dense network, and the cuts between grades that are the same for every patient."""
+    """The dense network, and the thresholds between grades, which are the same for every patient."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Arrays:
-        """Measurements `[B, 10]` to `scores` `[B]`, `logits` `[B, 5]`, `steps` `[B, 4]` and `cuts` `[4]`."""
+        """Measurements `[B, 10]` to `scores` `[B]`, `logits` `[B, 5]`, `steps` `[B, 4]` and `thresholds` `[4]`."""
         outputs: Any = DenseNetwork(("scores",), (("logits", GRADES), ("steps", GRADES - 1)))(x)
-        return outputs | {"cuts": self.param("cuts", nn.initializers.zeros, (GRADES - 1,))}
+        values = self.param("thresholds", lambda key: jnp.array([-1.4] + [0.4] * (GRADES - 2)))  # -1.4, -0.5, 0.4, 1.3
+        return outputs | {"thresholds": objectives.ordered_thresholds(values)}
 
 
 def _head(objective: Objective) -> Head:

@@ -19,7 +19,6 @@ ENTRIES = compared(
     "squared_error",
     "diffsort_loss",
     "neural_ndcg_loss",
-    "rax.softmax_loss",
     "rax.listmle_loss",
     "rax.pairwise_logistic_loss",
 )
