@@ -76,7 +76,7 @@ def test_few_digits_are_as_many_of_each():
     np.testing.assert_array_equal(np.bincount(task.train["label"]), np.full(10, 20))
     np.testing.assert_array_equal(task.test["image"], plain.test["image"])
     calibrated = digits.load_calibrated()
-    assert calibrated.digest() == task.digest()
+    np.testing.assert_array_equal(np.bincount(calibrated.train["label"]), np.full(10, 10))
     assert calibrated.metrics[0].name == "calibration"
 
 
@@ -95,7 +95,7 @@ def test_retrieval_is_that_of_scikit_learn():
 
 
 def test_embeddings_find_their_digit(tmp_path):
-    argv = "--task digit_embeddings --objective arcface_loss(scale=16.0) --steps 60 --evaluate-every 60"
+    argv = "--task digit_embeddings --objective arcface_loss(scale=16.0) --steps 120 --evaluate-every 120"
     (entry,) = final(tmp_path, argv)
     assert entry["test/accuracy"] > 0.8  # chance is a tenth
     assert entry["test/recall"] > 0.8

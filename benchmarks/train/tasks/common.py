@@ -206,6 +206,11 @@ def random_shift(key: jax.Array, images: jax.Array) -> jax.Array:
     return sum((columns[:, i] * moved[:, :, i : i + width] for i in range(3)), jnp.zeros_like(images))
 
 
+def as_it_is(key: jax.Array, inputs: jax.Array) -> jax.Array:
+    """No augmentation."""
+    return inputs
+
+
 class Recipe(NamedTuple):
     """One network and one loss, from which a task is made.
 
@@ -222,7 +227,7 @@ class Recipe(NamedTuple):
     evaluate: Callable[[Objective, Arrays, Arrays], Arrays]
     values: Callable[[Objective, Arrays], jax.Array] = call_objective
     sample: Callable[[Arrays, jax.Array, jax.Array, int], Arrays] = epoch_batch
-    augment: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x
+    augment: Callable[[jax.Array, jax.Array], jax.Array] = as_it_is
     inputs: str = "x"
 
     def task(

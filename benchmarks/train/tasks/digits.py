@@ -22,6 +22,7 @@ from benchmarks.train.tasks.common import (
     Recipe,
     Task,
     Trunk,
+    as_it_is,
     compared,
     mean_objective,
     objective_values,
@@ -65,7 +66,7 @@ CALIBRATED_ENTRIES = compared(
 )
 RAREST = 0.04
 WRONG = 0.4
-FEW = 200
+FEW, FEWER = 200, 100
 
 
 def load() -> Task:
@@ -97,18 +98,15 @@ def load_few() -> Task:
     """The task: classify a digit after a few of each; compared by accuracy."""
     train, test = load_digits_split()
     about = f"UCI handwritten digits, {FEW} of them to learn from; the test is that of all digits"
-    task = _task("few_digits", about, few(train), test, FEW_ENTRIES)
-    return task._replace(defaults=task.defaults._replace(steps=400))
+    return _task("few_digits", about, few(train), test, FEW_ENTRIES, steps=400)
 
 
 def load_calibrated() -> Task:
-    """The task: know how likely a class is after a few digits of each; compared by the calibration error."""
-    task = load_few()
-    return task._replace(
-        name="calibrated_digits",
-        metrics=(CALIBRATION, ACCURACY, TEST_LOSS),
-        defaults=task.defaults._replace(entries=CALIBRATED_ENTRIES),
-    )
+    """The task: know how likely a class is after a few digits of each, learnt by heart: none is shifted."""
+    train, test = load_digits_split()
+    about = f"UCI handwritten digits, {FEWER} of them to learn from, without shifts; the test is that of all digits"
+    task = _task("calibrated_digits", about, few(train, FEWER), test, CALIBRATED_ENTRIES, steps=400, shifts=False)
+    return task._replace(metrics=(CALIBRATION, ACCURACY, TEST_LOSS))
 
 
 def _task(
@@ -118,13 +116,15 @@ def _task(
     test: Arrays,
     entries: tuple[dict[str, str], ...],
     given: Arrays | None = None,
+    steps: int = 800,
+    shifts: bool = True,
 ) -> Task:
     """The digits, some of them; `given` are arrays that an objective may ask for, whatever the batch."""
     return Recipe(
         network=Network(),
         evaluate=partial(_evaluate, given or {}),
         values=lambda objective, arrays: objective_values(objective, arrays | (given or {}), arrays["label"]),
-        augment=random_shift,
+        augment=random_shift if shifts else as_it_is,
         inputs="image",
     ).task(
         name,
@@ -132,7 +132,7 @@ def _task(
         train,
         test,
         metrics=(ACCURACY, TEST_LOSS, CALIBRATION),
-        defaults=Defaults(seeds=3, steps=800, batch=128, learning_rate=3e-3, entries=entries),
+        defaults=Defaults(seeds=3, steps=steps, batch=128, learning_rate=3e-3, entries=entries),
     )
 
 
@@ -148,9 +148,9 @@ def load_digits_split() -> tuple[Arrays, Arrays]:
     return train, test
 
 
-def few(train: Arrays) -> Arrays:
-    """The first `FEW` digits, as many of each."""
-    return _first(train, [FEW // CLASSES] * CLASSES)
+def few(train: Arrays, count: int = FEW) -> Arrays:
+    """The first so many digits, as many of each."""
+    return _first(train, [count // CLASSES] * CLASSES)
 
 
 def _long_tail(train: Arrays) -> Arrays:

@@ -50,15 +50,16 @@ HEADS = {
 
 def load() -> Task:
     """The task: a patient's grade, cut at the quintiles of training; half of the patients are held out."""
-    train, test = load_diabetes_split(held_out=0.5)
-    cuts = np.quantile(train["targets"], np.arange(1, GRADES) / GRADES)
+    parts = load_diabetes_split(held_out=0.5)
+    cuts = np.quantile(parts[0]["targets"], np.arange(1, GRADES) / GRADES)
+    train, test = (
+        {"x": part["x"], "labels": np.searchsorted(cuts, part["targets"]).astype(np.int32)} for part in parts
+    )
     return Recipe(Network(), _evaluate, values=_values).task(
         "graded_diabetes",
         f"progression of diabetes in {GRADES} grades from ten measurements, a dense network; half held out",
-        *(
-            {"x": part["x"], "labels": np.searchsorted(cuts, part["targets"]).astype(np.int32)}
-            for part in (train, test)
-        ),
+        train,
+        test,
         metrics=(DISTANCE, KAPPA, SCORE),
         defaults=Defaults(seeds=5, steps=400, batch=64, learning_rate=3e-3, entries=ENTRIES),
     )

@@ -26,11 +26,12 @@ ALMOST_HARD = 1e-3
 
 def load() -> Task:
     """The task: four rows of a digit from the four above them; the images held out are those of `digits`."""
-    train, test = load_digits_split()
+    train, test = ({"x": part["image"][:, :SEEN], "targets": part["image"][:, SEEN:]} for part in load_digits_split())
     return Recipe(Network(), _evaluate).task(
         "digit_rows",
         "UCI handwritten digits as series of rows, the lower four from the upper four; a stratified fifth held out",
-        *({"x": part["image"][:, :SEEN], "targets": part["image"][:, SEEN:]} for part in (train, test)),
+        train,
+        test,
         metrics=(SHAPE, TIMING, SQUARED),
         defaults=Defaults(
             seeds=3, steps=800, batch=128, learning_rate=3e-3, entries=ENTRIES, objective="squared_error"
