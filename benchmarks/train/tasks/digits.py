@@ -59,10 +59,10 @@ FEW_ENTRIES = compared(
 )
 CALIBRATED_ENTRIES = compared(
     "softmax_cross_entropy",
-    "softmax_cross_entropy(label_smoothing=0.1)",
-    "dual_focal_loss",
-    "sample_dependent_focal_loss",
-    "mbls_loss(margin=4.0)",
+    "softmax_cross_entropy(label_smoothing=0.01)",
+    "focal_loss(gamma=1.0)",
+    "dual_focal_loss(gamma=1.0)",
+    "mbls_loss(margin=6.0)",
 )
 RAREST = 0.04
 WRONG = 0.4
