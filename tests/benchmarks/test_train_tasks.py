@@ -226,13 +226,14 @@ def test_times_expected_are_the_medians_and_means_of_their_distributions():
     assert late("cox_partial_likelihood_loss") == (-2.0, False)
 
 
-def test_censored_times_are_put_in_order(tmp_path):
+def test_censored_times_are_put_in_order(tmp_path, capsys):
     argv = "--task censored_diabetes --objective tobit_nll_loss,cox_partial_likelihood_loss --steps 200"
     tobit, cox = final(tmp_path, argv + " --evaluate-every 200")
     assert tobit["test/concordance"] > 0.65  # chance is a half
     assert cox["test/concordance"] > 0.65
     assert tobit["test/absolute"] < 0.5
     assert cox["test/absolute"] is None  # a risk is no time
+    assert "–" in capsys.readouterr().out
 
 
 def test_rows_are_forecast(tmp_path):

@@ -68,15 +68,10 @@ class DenseNetwork(nn.Module):
     def __call__(self, x: jax.Array) -> Arrays:
         """Measurements `[B, F]` to the arrays an objective may ask for, `[B]` and `[B, width]`."""
         hidden = nn.tanh(nn.Dense(self.features, kernel_init=HE)(x))
-        widths = (1,) * len(self.numbers) + tuple(width for _, width in self.vectors)
-        outputs = nn.Dense(sum(widths), kernel_init=nn.initializers.zeros)(hidden)
-        parts = dict(
-            zip(
-                (*self.numbers, *(name for name, _ in self.vectors)),
-                jnp.split(outputs, np.cumsum(widths)[:-1], axis=-1),
-            )
-        )
-        return parts | {name: parts[name][:, 0] for name in self.numbers}
+        widths = dict.fromkeys(self.numbers, 1) | dict(self.vectors)
+        outputs = nn.Dense(sum(widths.values()), kernel_init=nn.initializers.zeros)(hidden)
+        parts = jnp.split(outputs, np.cumsum([*widths.values()])[:-1], axis=-1)
+        return {name: part[:, 0] if name in self.numbers else part for name, part in zip(widths, parts)}
 
 
 def point(objective: Objective, outputs: Arrays) -> jax.Array:

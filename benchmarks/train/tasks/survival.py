@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import objectives
-from benchmarks.train.catalogue import required_arrays
 from benchmarks.train.tasks.common import Arrays, Metric, Objective, Recipe, Task, compared
 from benchmarks.train.tasks.diabetes import ABSOLUTE, DEFAULTS, DenseNetwork, load_diabetes_split, point
 
@@ -69,16 +68,16 @@ def _evaluate(objective: Objective, outputs: Any, test: Arrays) -> Arrays:
 
 def _lateness(objective: Objective, outputs: Arrays) -> tuple[jax.Array, bool]:
     """How late a patient's event is expected to come, and whether that is a time: the median under a distribution."""
-    match required_arrays(objective.func)[0]:
-        case "log_hazards":
+    match objective.func.__name__:
+        case "cox_partial_likelihood_loss":
             return -outputs["log_hazards"], False
-        case "logits" if objective.func is objectives.logistic_hazard_loss:
+        case "logistic_hazard_loss":
             return jnp.sum(jnp.cumprod(jax.nn.sigmoid(-outputs["logits"]), axis=-1), axis=-1), False
-        case "logits":
+        case "pmf_survival_loss" | "deephit_ranking_loss":
             chances = jax.nn.softmax(jnp.pad(outputs["logits"], ((0, 0), (0, 1))))
             return chances @ jnp.arange(INTERVALS + 1.0), False
-        case "location" if objective.keywords.get("distribution", "weibull") == "weibull":
-            return jnp.exp(outputs["location"] + jnp.log(jnp.log(2.0)) * jnp.exp(outputs["log_scale"])), True
-        case "location":
-            return jnp.exp(outputs["location"]), True
+        case "aft_loss":
+            weibull = objective.keywords.get("distribution", "weibull") == "weibull"
+            shift = jnp.log(jnp.log(2.0)) * jnp.exp(outputs["log_scale"]) if weibull else 0.0
+            return jnp.exp(outputs["location"] + shift), True
     return point(objective, outputs), True
