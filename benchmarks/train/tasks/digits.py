@@ -62,7 +62,7 @@ CALIBRATED_ENTRIES = compared(
     "softmax_cross_entropy(label_smoothing=0.01)",
     "focal_loss(gamma=1.0)",
     "dual_focal_loss(gamma=1.0)",
-    "mbls_loss(margin=6.0)",
+    "mbls_loss(margin=8.0)",
 )
 RAREST = 0.04
 WRONG = 0.4
