@@ -111,11 +111,13 @@ def test_every_digit_has_an_attribute_and_lacks_one():
 def test_scores_of_attributes_are_those_of_scikit_learn():
     generator = np.random.default_rng(0)
     labels = attributes.load().test["labels"][:20]
-    logits = generator.normal(size=labels.shape).astype(np.float32)
+    logits = (2 * labels - 1 + generator.normal(size=labels.shape)).astype(np.float32)
     metrics = attributes._evaluate(None, {"logits": jnp.asarray(logits)}, {"labels": jnp.asarray(labels)})
     assert float(metrics["macro_auc"]) == pytest.approx(roc_auc_score(labels, logits, average="macro"), rel=1e-5)
     assert float(metrics["ranking_loss"]) == pytest.approx(label_ranking_loss(labels, logits), rel=1e-5)
-    assert float(metrics["exact"]) == pytest.approx(accuracy_score(labels > 0, logits > 0), abs=1e-6)
+    exact = accuracy_score(labels > 0, logits > 0)
+    assert 0.0 < exact < 1.0
+    assert float(metrics["exact"]) == pytest.approx(exact, abs=1e-6)
 
 
 def test_attributes_are_learnt(tmp_path):
@@ -176,6 +178,10 @@ def test_a_head_gives_the_probabilities_that_its_loss_takes(name):
     head = ordinal.HEADS.get(name, ordinal.SOFTMAX)
     probabilities = head.probabilities(*head.arrays(outputs).values())
     np.testing.assert_allclose(probabilities.sum(), 1.0, rtol=1e-6)
+    assert probabilities.min() >= 0
+    rise = {"logits": jnp.arange(5.0), "scores": 1.0, "steps": 1.0, "thresholds": 0.0}
+    higher = head.probabilities(*head.arrays({key: outputs[key] + rise[key] for key in outputs}).values())
+    assert higher[0] @ jnp.arange(5.0) > probabilities[0] @ jnp.arange(5.0)
     objective = expressions.objective(name)
     losses = [ordinal._values(objective, outputs | {"labels": jnp.array([k])})[0] for k in range(5)]
     if name != "coral_loss":
