@@ -28,6 +28,8 @@ TITLES = {
 SPECIAL = {"balgrad", "bloop", "loss_balancer", "m_config", "pareto_guided"}
 # Keywords that the tasks provide, not the user.
 PROVIDED = {"where", "weights", "key", "axis_name"}
+# What an objective calls the truth: a function of these is one.
+TRUTHS = {"labels", "targets", "relevance", "events", "lower"}
 # Required keywords that a task gives where it can: what is known of the data, not of a batch.
 FACTS = ("class_counts", "transition")
 
@@ -99,7 +101,7 @@ def _public(module: Any) -> Functions:
 
 def _objectives() -> Functions:
     losses = {name: f for name, f in _public(objectives).items() if name not in objectives.diagnostics.__all__}
-    return {name: f for name, f in losses.items() if {"labels", "targets"} & set(required_arrays(f))}
+    return {name: f for name, f in losses.items() if TRUTHS & set(required_arrays(f))}
 
 
 def _optimizers() -> Functions:

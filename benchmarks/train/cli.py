@@ -26,6 +26,8 @@ EXAMPLES = """examples:
   %(prog)s --optimizer 'adamw, ademamix(1e-3, alpha=8)' --learning-rate 3e-3
   %(prog)s --objective softmax_cross_entropy --objective 'poly_loss(epsilon=1.0)' --gradient 'sam(0.1)'
   %(prog)s --optimizer 'chain(clip_by_global_norm(1.0), lion(cosine_decay_schedule(1e-3, 800)))'
+  %(prog)s --task graded_diabetes                 the losses of a family on the data that it is for
+  %(prog)s --task ordered_digits --objective diffsort_loss,rax.listmle_loss
   %(prog)s --task multitask --aggregate none,pcgrad,upgrad
   %(prog)s --task multitask --aggregate all       every aggregator in one table and plot
   %(prog)s --task text --optimizer adamw,optax.adamw --out runs/peers
@@ -253,7 +255,8 @@ def _print_list(console: Console) -> None:
             table.add_row(name, ", ".join(_shown(p) for p in catalogue.keywords_of(function, kind).values()))
         console.print(table, highlight=False)
         console.print()
-    console.print("Functions of Optax take part under their full name, such as optax.adamw or optax.contrib.prodigy.")
+    console.print("Functions of Optax take part under their full name, such as optax.adamw or optax.contrib.prodigy,")
+    console.print("and losses of rax as objectives, such as rax.softmax_loss.")
 
 
 def _shown(parameter: inspect.Parameter) -> str:

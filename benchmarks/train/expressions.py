@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ ARTICLES = {"objective": "an objective", "optimizer": "an optimizer", "gradient"
 ARTICLES |= {"aggregate": "an aggregator", "schedule": "a schedule"}
 # What may stand inside an expression of each kind, beside the kind itself.
 WITHIN = {"optimizer": ("aggregate", "schedule"), "gradient": ("schedule",), "aggregate": ("schedule",)}
+# The library whose functions take part under their full name.
+LIBRARIES = {"optimizer": "optax", "schedule": "optax", "objective": "rax"}
 
 LearningRate = Callable[[str], Any]
 
@@ -150,8 +153,9 @@ def _keywords(call: ast.Call, scope: Scope) -> dict[str, Any]:
 
 def _resolve(node: ast.expr, scope: Scope) -> Callable[..., Any]:
     name = ast.unparse(node)
-    if name.startswith("optax.") and scope.kind in ("optimizer", "schedule"):
-        return _from_optax(name, scope)
+    library = LIBRARIES.get(scope.kind)
+    if library and name.startswith(f"{library}."):
+        return _from_library(library, name, scope)
     if name in scope.functions:
         return scope.functions[name]
     other = catalogue.kind_of(name)
@@ -162,17 +166,18 @@ def _resolve(node: ast.expr, scope: Scope) -> Callable[..., Any]:
     raise UsageError(f"{scope.option}: no {what} named {name!r}{nearest(name, own)} (--list shows all)")
 
 
-def _from_optax(name: str, scope: Scope) -> Callable[..., Any]:
-    value: Any = optax
+def _from_library(library: str, name: str, scope: Scope) -> Callable[..., Any]:
+    module: Any = importlib.import_module(library)
+    value: Any = module
     for part in name.split(".")[1:]:
         public = {key: v for key, v in vars(value).items() if not key.startswith("_")}
         if part not in public:
-            raise UsageError(f"{scope.option}: Optax has no {name!r}{nearest(part, public)}")
+            raise UsageError(f"{scope.option}: {library} has no {name!r}{nearest(part, public)}")
         value = public[part]
         if not (inspect.isfunction(value) or value is optax.contrib):
             break
     if not inspect.isfunction(value):
-        raise UsageError(f"{scope.option}: {name!r} is no function of Optax")
+        raise UsageError(f"{scope.option}: {name!r} is no function of {library}")
     return value
 
 

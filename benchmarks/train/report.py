@@ -221,6 +221,8 @@ def _best(results: list[Result], metric: Metric) -> Result:
 
 
 def _mean_and_deviation(metric: Metric, values: np.ndarray) -> str:
+    if np.isnan(values).all():
+        return "–"  # nothing of the kind is predicted, or the run diverged
     mean = _shown(metric, float(values.mean()))
     if len(values) == 1:
         return mean

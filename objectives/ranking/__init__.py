@@ -1,7 +1,7 @@
 """Sorting and ranking that can be differentiated: what JAX's ranking library, rax, does not have.
 
-Listwise and pairwise losses of scores (softmax, ListMLE, LambdaLoss weights, approximate metrics) are in rax and work
-in any train step here. Rooms:
+Pointwise, pairwise and listwise losses of scores (softmax, ListMLE, LambdaLoss weights) are in rax and work in any
+train step here. Rooms:
 
 - `networks`: sorting networks with soft or error-free swaps, and supervision by order alone
 - `relaxations`: NeuralSort, Sinkhorn's scaling, NeuralNDCG

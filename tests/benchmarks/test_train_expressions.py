@@ -38,6 +38,11 @@ def test_an_optimizer_expression_builds_what_it_says(text, expected):
 
 
 def test_an_objective_expression_binds_its_keywords():
+    scores, relevance = jnp.array([0.0, 2.0]), jnp.array([1.0, 0.0])
+    poly = expressions.objective("rax.poly1_softmax_loss(epsilon=3.0)")
+    # log(1 + e²) nats, and 3 times the probability that is not on the relevant item.
+    expected = np.log(1 + np.exp(2.0)) + 3.0 / (1 + np.exp(-2.0))
+    np.testing.assert_allclose(poly(scores, relevance), expected, rtol=1e-6)
     smooth = expressions.objective("softmax_cross_entropy(label_smoothing=1.0)")
     np.testing.assert_allclose(
         smooth(jnp.array([[0.0, 2.0]]), jnp.array([1])), np.log(1 + np.exp(2.0)) - 1.0, rtol=1e-6
@@ -67,9 +72,9 @@ def test_commas_separate_expressions():
         ("optimizer", "clip_by_global_norm", "needs max_norm"),
         ("optimizer", "sam(0.05)", "a gradient rule; give it with --gradient"),
         ("optimizer", "optax.adamm", "did you mean 'adam'"),
-        ("optimizer", "optax.contrib", "no function of Optax"),
+        ("optimizer", "optax.contrib", "no function of optax"),
         ("optimizer", "optax.apply_updates", "needs params"),
-        ("optimizer", "optax.__class__", "Optax has no"),
+        ("optimizer", "optax.__class__", "optax has no"),
         ("optimizer", "adamw.__globals__", "no optimizer named"),
         ("optimizer", "__import__('os')", "no optimizer named"),
         ("optimizer", "(lambda: 1)()", "no optimizer named"),
@@ -82,6 +87,10 @@ def test_commas_separate_expressions():
         ("aggregate", "upgrade", "did you mean 'upgrad'"),
         ("objective", "poly_los", "did you mean 'poly_loss'"),
         ("objective", "poly_loss(1.0)", "by keyword"),
+        ("objective", "rax.softmax_los", "did you mean 'softmax_loss'"),
+        ("objective", "rax.utils", "no function of rax"),
+        ("objective", "rax.softmax_loss(topn=1)", "no keyword 'topn'"),
+        ("objective", "optax.losses.l2_loss", "no objective named"),
         ("objective", "poly_loss(where=None)", "no keyword 'where'"),
         ("objective", "poly_n_loss", "needs epsilons"),
         ("objective", "reduce_mean", "no objective named"),
@@ -116,6 +125,12 @@ def test_learning_rates_fill_in_what_an_optimizer_leaves_out():
     np.testing.assert_allclose([default("adamw")(5), default("lion")(5)], [3e-3, 1e-3], rtol=1e-6)
     own = plan.LearningRates("cosine_decay_schedule(1e-3, 10)", 100, 3e-3)("adamw")
     np.testing.assert_allclose(own(0), 1e-3, rtol=1e-6)
+
+
+def test_losses_without_labels_or_targets_are_objectives():
+    objectives = catalogue.functions_of("objective")
+    assert {"cox_partial_likelihood_loss", "aft_loss", "tobit_nll_loss", "neural_ndcg_loss"} <= set(objectives)
+    assert "concordance_index" not in objectives  # measured, not minimised
 
 
 def test_all_aggregators_are_the_public_ones():

@@ -87,6 +87,11 @@ class Task(NamedTuple):
         return digest.hexdigest()
 
 
+def compared(*expressions: str) -> tuple[dict[str, str], ...]:
+    """Entries that differ in the objective."""
+    return tuple({"objective": objective} for objective in expressions)
+
+
 class PatchConv(nn.Module):
     """A 3x3 convolution, `[B, H, W, C] -> [B, H, W, features]`, as one matrix product over patches.
 
@@ -140,22 +145,26 @@ class ClassHead(nn.Module):
         return {"embeddings": embeddings, "weights": weights, "logits": logits, "predictions": logits}
 
 
-def objective_values(objective: Objective, arrays: Arrays, labels: jax.Array) -> jax.Array:
-    """The objective on the arrays that its signature names; labels as integers, or one-hot where it wants those."""
+def call_objective(objective: Objective, arrays: Arrays) -> jax.Array:
+    """The objective on the arrays that its signature names: positions, and facts that its keywords leave open."""
     names = required_arrays(objective.func)
     facts = [name for name in required_facts(objective.func) if name not in objective.keywords]
-    one_hot = jax.nn.one_hot(labels, arrays["logits"].shape[-1])
-    arrays = arrays | {"labels": labels, "targets": one_hot}
     if missing := [name for name in (*names, *facts) if name not in arrays]:
         raise UsageError(f"{objective.func.__name__} needs {', '.join(missing)}, which this task does not have")
-    objective = partial(objective, **{name: arrays[name] for name in facts})
+    return objective(*(arrays[name] for name in names), **{name: arrays[name] for name in facts})
+
+
+def objective_values(objective: Objective, arrays: Arrays, labels: jax.Array) -> jax.Array:
+    """The objective on class labels: as integers, or one-hot where it wants those."""
+    one_hot = jax.nn.one_hot(labels, arrays["logits"].shape[-1])
+    arrays = arrays | {"labels": labels, "targets": one_hot}
     try:
-        return objective(*(arrays[name] for name in names))
+        return call_objective(objective, arrays)
     except (TypeError, ValueError):
-        if "labels" not in names:
+        if "labels" not in required_arrays(objective.func):
             raise
         try:
-            return objective(*((arrays | {"labels": one_hot})[name] for name in names))
+            return call_objective(objective, arrays | {"labels": one_hot})
         except (TypeError, ValueError):
             pass
         raise
@@ -195,3 +204,56 @@ def random_shift(key: jax.Array, images: jax.Array) -> jax.Array:
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1)))
     moved = sum(rows[:, i] * padded[:, i : i + height] for i in range(3))
     return sum((columns[:, i] * moved[:, :, i : i + width] for i in range(3)), jnp.zeros_like(images))
+
+
+def as_it_is(key: jax.Array, inputs: jax.Array) -> jax.Array:
+    """No augmentation."""
+    return inputs
+
+
+class Recipe(NamedTuple):
+    """One network and one loss, from which a task is made.
+
+    Attributes:
+        network: from the inputs of a batch to arrays by name.
+        evaluate: (objective, the network's arrays, test arrays) -> test metrics.
+        values: (objective, arrays by name) -> what is averaged; the arrays are the network's and the batch's.
+        sample: as a task's.
+        augment: (key, inputs) -> inputs, while training.
+        inputs: the name of the array that the network reads.
+    """
+
+    network: nn.Module
+    evaluate: Callable[[Objective, Arrays, Arrays], Arrays]
+    values: Callable[[Objective, Arrays], jax.Array] = call_objective
+    sample: Callable[[Arrays, jax.Array, jax.Array, int], Arrays] = epoch_batch
+    augment: Callable[[jax.Array, jax.Array], jax.Array] = as_it_is
+    inputs: str = "x"
+
+    def task(
+        self, name: str, about: str, train: Arrays, test: Arrays, metrics: tuple[Metric, ...], defaults: Defaults
+    ) -> Task:
+        """The task of that name on these data."""
+        examples = len(next(iter(train.values())))
+
+        def loss_fn(objective: Objective, params: Arrays, batch: Arrays, key: jax.Array) -> tuple[jax.Array, Arrays]:
+            outputs: Any = self.network.apply(params, self.augment(key, batch[self.inputs]))
+            return objectives.reduce_mean(self.values(objective, outputs | batch)), {}
+
+        def evaluate(objective: Objective, params: Arrays, test: Arrays) -> Arrays:
+            outputs: Any = self.network.apply(params, test[self.inputs])
+            return self.evaluate(objective, outputs, test)
+
+        return Task(
+            name=name,
+            about=about,
+            train=train,
+            test=test,
+            init=lambda key: self.network.init(key, test[self.inputs][:1]),
+            sample=self.sample,
+            loss=lambda objective, apart: partial(loss_fn, objective),
+            evaluate=evaluate,
+            metrics=metrics,
+            defaults=defaults,
+            examples=examples,
+        )

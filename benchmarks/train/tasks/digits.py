@@ -1,9 +1,11 @@
 """Handwritten digits: 1797 images of 8x8 pixels from the UCI repository, as scikit-learn ships them.
 
-Three tasks: the digits as they are; with a long tail of rare classes; with wrong labels. The images held out, and the
-score on them, are the same for all three.
+Five tasks: the digits as they are; with a long tail of rare classes; with wrong labels; with few labels, compared by
+accuracy and by calibration. The images held out, and the score on them, are the same for all five.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -15,13 +17,15 @@ from benchmarks.train.tasks.common import (
     Arrays,
     ClassHead,
     Defaults,
-    LossFn,
     Metric,
     Objective,
+    Recipe,
     Task,
     Trunk,
-    epoch_batch,
+    as_it_is,
+    compared,
     mean_objective,
+    objective_values,
     predicted_class,
     random_shift,
 )
@@ -37,31 +41,39 @@ ENTRIES = (
     {"optimizer": "lion"},
     {"gradient": "sam(0.05)", "optimizer": "adamw"},
 )
-
-
-RARE_ENTRIES = tuple(
-    {"objective": objective}
-    for objective in ("softmax_cross_entropy", "balanced_softmax_loss", "ldam_loss", "vs_loss", "focal_loss")
+RARE_ENTRIES = compared("softmax_cross_entropy", "balanced_softmax_loss", "ldam_loss", "vs_loss", "focal_loss")
+NOISY_ENTRIES = compared(
+    "softmax_cross_entropy",
+    "generalized_cross_entropy_loss",
+    "symmetric_cross_entropy_loss",
+    "active_passive_loss",
+    "forward_correction_loss",
 )
-NOISY_ENTRIES = tuple(
-    {"objective": objective}
-    for objective in (
-        "softmax_cross_entropy",
-        "generalized_cross_entropy_loss",
-        "symmetric_cross_entropy_loss",
-        "active_passive_loss",
-        "forward_correction_loss",
-    )
+FEW_ENTRIES = compared(
+    "softmax_cross_entropy",
+    "softmax_cross_entropy(label_smoothing=0.1)",
+    "poly_loss",
+    "focal_loss",
+    "squentropy_loss",
+    "crammer_singer_loss",
+)
+CALIBRATED_ENTRIES = compared(
+    "softmax_cross_entropy",
+    "softmax_cross_entropy(label_smoothing=0.01)",
+    "focal_loss(gamma=1.0)",
+    "dual_focal_loss(gamma=1.0)",
+    "mbls_loss(margin=8.0)",
 )
 RAREST = 0.04
 WRONG = 0.4
+FEW, FEWER = 200, 100
 
 
 def load() -> Task:
     """The task: classify a digit; a stratified fifth is held out, the same for every seed."""
     train, test = load_digits_split()
     about = "UCI handwritten digits, small convolutional network, one-pixel shifts; a stratified fifth held out"
-    return _task("digits", about, train, test, ENTRIES, {})
+    return _task("digits", about, train, test, ENTRIES)
 
 
 def load_imbalanced() -> Task:
@@ -82,23 +94,45 @@ def load_noisy() -> Task:
     return _task("noisy_digits", about, train, test, NOISY_ENTRIES, {"transition": transition})
 
 
+def load_few() -> Task:
+    """The task: classify a digit after a few of each; compared by accuracy."""
+    train, test = load_digits_split()
+    about = f"UCI handwritten digits, {FEW} of them to learn from; the test is that of all digits"
+    return _task("few_digits", about, few(train), test, FEW_ENTRIES, steps=400)
+
+
+def load_calibrated() -> Task:
+    """The task: know how likely a class is after a few digits of each, learnt by heart: none is shifted."""
+    train, test = load_digits_split()
+    about = f"UCI handwritten digits, {FEWER} of them to learn from, without shifts; the test is that of all digits"
+    task = _task("calibrated_digits", about, few(train, FEWER), test, CALIBRATED_ENTRIES, steps=400, shifts=False)
+    return task._replace(metrics=(CALIBRATION, ACCURACY, TEST_LOSS))
+
+
 def _task(
-    name: str, about: str, train: Arrays, test: Arrays, compared: tuple[dict[str, str], ...], given: Arrays
+    name: str,
+    about: str,
+    train: Arrays,
+    test: Arrays,
+    entries: tuple[dict[str, str], ...],
+    given: Arrays | None = None,
+    steps: int = 800,
+    shifts: bool = True,
 ) -> Task:
     """The digits, some of them; `given` are arrays that an objective may ask for, whatever the batch."""
-    network = Network()
-    return Task(
-        name=name,
-        about=about,
-        train=train,
-        test=test,
-        init=lambda key: network.init(key, train["image"][:1]),
-        sample=epoch_batch,
-        loss=lambda objective, apart: _loss(network, objective, given),
-        evaluate=lambda objective, params, test: _evaluate(network, objective, given, params, test),
+    return Recipe(
+        network=Network(),
+        evaluate=partial(_evaluate, given or {}),
+        values=lambda objective, arrays: objective_values(objective, arrays | (given or {}), arrays["label"]),
+        augment=random_shift if shifts else as_it_is,
+        inputs="image",
+    ).task(
+        name,
+        about,
+        train,
+        test,
         metrics=(ACCURACY, TEST_LOSS, CALIBRATION),
-        defaults=Defaults(seeds=3, steps=800, batch=128, learning_rate=3e-3, entries=compared),
-        examples=len(train["label"]),
+        defaults=Defaults(seeds=3, steps=steps, batch=128, learning_rate=3e-3, entries=entries),
     )
 
 
@@ -114,13 +148,20 @@ def load_digits_split() -> tuple[Arrays, Arrays]:
     return train, test
 
 
+def few(train: Arrays, count: int = FEW) -> Arrays:
+    """The first so many digits, as many of each."""
+    return _first(train, [count // CLASSES] * CLASSES)
+
+
 def _long_tail(train: Arrays) -> Arrays:
     """The first examples of every class, as many as an exponential from 1 to `RAREST` of the commonest allows."""
-    labels = train["label"]
-    most = np.bincount(labels).max()
-    kept = [
-        np.flatnonzero(labels == label)[: round(most * RAREST ** (label / (CLASSES - 1)))] for label in range(CLASSES)
-    ]
+    most = np.bincount(train["label"]).max()
+    return _first(train, [round(most * RAREST ** (label / (CLASSES - 1))) for label in range(CLASSES)])
+
+
+def _first(train: Arrays, counts: Sequence[int]) -> Arrays:
+    """The first so many examples of every class."""
+    kept = [np.flatnonzero(train["label"] == label)[:count] for label, count in enumerate(counts)]
     rows = np.sort(np.concatenate(kept))
     return {name: values[rows] for name, values in train.items()}
 
@@ -143,16 +184,7 @@ class Network(nn.Module):
         return ClassHead(CLASSES)(Trunk()(images))
 
 
-def _loss(network: Network, objective: Objective, given: Arrays) -> LossFn:
-    def loss_fn(params: Arrays, batch: Arrays, key: jax.Array) -> tuple[jax.Array, Arrays]:
-        outputs: Any = network.apply(params, random_shift(key, batch["image"]))
-        return mean_objective(objective, outputs | given, batch["label"]), {}
-
-    return loss_fn
-
-
-def _evaluate(network: Network, objective: Objective, given: Arrays, params: Arrays, test: Arrays) -> Arrays:
-    outputs: Any = network.apply(params, test["image"])
+def _evaluate(given: Arrays, objective: Objective, outputs: Any, test: Arrays) -> Arrays:
     correct = predicted_class(objective, outputs | given) == test["label"]
     return {
         "accuracy": jnp.mean(correct),
