@@ -112,7 +112,9 @@ def two_tasks(quick: bool) -> tuple[Any, Any]:
 def of_mean(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """`tx` for the mean of the gradients of two losses."""
     mean = optax.stateless(lambda updates, _: jax.tree.map(lambda g: g.mean(axis=0), updates))
-    return optax.GradientTransformation(tx.init, lambda g, s, p=None: tx.update(mean.update(g, optax.EmptyState())[0], s, p))
+    return optax.GradientTransformation(
+        tx.init, lambda g, s, p=None: tx.update(mean.update(g, optax.EmptyState())[0], s, p)
+    )
 
 
 ADAMW_OF_MEAN = of_optax("adamw of the mean gradient", lambda: of_mean(optax.adamw(RATE, weight_decay=DECAY)))
@@ -162,15 +164,15 @@ FLAT = optimizers.euclidean()
 # Words: gradient, parameter and moments are read, parameter and moments written; factored moments count nothing.
 ELEMENTWISE = [
     entry("adam", lambda: optimizers.adam(RATE), of_optax("adam", lambda: optax.adam(RATE)), words=7, goal=1.05),
-    entry("adamax", lambda: optimizers.adamax(RATE), of_optax("adamax", lambda: optax.adamax(RATE)), words=7, goal=1.05),
+    entry(
+        "adamax", lambda: optimizers.adamax(RATE), of_optax("adamax", lambda: optax.adamax(RATE)), words=7, goal=1.05
+    ),
     entry(
         "sgdw",
         lambda: optimizers.sgdw(RATE, weight_decay=DECAY),
         of_optax(
             "trace with decay",
-            lambda: optax.chain(
-                optax.trace(0.9), optax.add_decayed_weights(DECAY), optax.scale_by_learning_rate(RATE)
-            ),
+            lambda: optax.chain(optax.trace(0.9), optax.add_decayed_weights(DECAY), optax.scale_by_learning_rate(RATE)),
         ),
         words=5,
         goal=1.05,
@@ -346,7 +348,9 @@ NORM_FIRST = [
     beside_adamw("cautious(adamw)", lambda: optimizers.cautious(adamw()), words=8, norm_first=True),
     beside_adamw("beta_normalized_sgd", lambda: optimizers.beta_normalized_sgd(RATE), words=4, norm_first=True),
     beside_adamw("greedy_block_descent", lambda: optimizers.greedy_block_descent(RATE), words=4, norm_first=True),
-    beside_adamw("grokfast_ma+adamw", lambda: optax.chain(optimizers.grokfast_ma(10), adamw()), words=10, tree=MATRICES),
+    beside_adamw(
+        "grokfast_ma+adamw", lambda: optax.chain(optimizers.grokfast_ma(10), adamw()), words=10, tree=MATRICES
+    ),
     entry(
         "with_kahan_summation(adamw)",
         lambda: optimizers.with_kahan_summation(adamw()),
@@ -386,7 +390,12 @@ CURVATURE = [
         ("oasis", lambda: optimizers.oasis(), 7, LARGE),
         ("sania", lambda: optimizers.sania(), 5, LARGE),
         ("natural_gradient", lambda: optimizers.natural_gradient(RATE), 3, MATRICES),
-        ("thermodynamic_natural_gradient", lambda: optimizers.thermodynamic_natural_gradient(RATE, rank=8), 3, MATRICES),
+        (
+            "thermodynamic_natural_gradient",
+            lambda: optimizers.thermodynamic_natural_gradient(RATE, rank=8),
+            3,
+            MATRICES,
+        ),
         ("saddle_free_newton", lambda: optimizers.saddle_free_newton(RATE, rank=8), 3, MATRICES),
         ("gradient_normalized_newton", lambda: optimizers.gradient_normalized_newton(), 3, MATRICES),
         ("psgd_lra", lambda: optimizers.psgd_lra(RATE), 45, MATRICES),
