@@ -13,10 +13,13 @@ import numpy as np
 from benchmarks.harness import Peer, Program
 
 
-def update_program(make: Callable[[list[Any]], Any], *, hessian: bool = False) -> Callable[..., Program]:
+def update_program(
+    make: Callable[[list[Any]], Any], *, hessian: bool = False, overwrites: bool = False
+) -> Callable[..., Program]:
     """One `step` of the optimizer that `make` builds of the parameters, which it replaces in place.
 
-    The gradients are set once, as ours get the same ones at every call; `hessian` gives them as the diagonal, too.
+    The gradients are set once, as ours get the same ones at every call; where the optimizer `overwrites` them, they are
+    copied in again before each step, or they would drift. `hessian` gives them as the diagonal, too.
     """
 
     def program(params: Any, gradients: Any) -> Program:
@@ -26,9 +29,12 @@ def update_program(make: Callable[[list[Any]], Any], *, hessian: bool = False) -
             parameter.grad = tensor(gradient)
         optimizer = make(tensors)
         given = {"hessian": [parameter.grad for parameter in tensors]} if hessian else {}
+        kept = [parameter.grad.clone() for parameter in tensors] if overwrites else []
 
         def step() -> list[Any]:
             with torch.no_grad():
+                for parameter, gradient in zip(tensors, kept):
+                    parameter.grad.copy_(gradient)
                 optimizer.step(**given)
             return tensors
 
@@ -37,13 +43,22 @@ def update_program(make: Callable[[list[Any]], Any], *, hessian: bool = False) -
     return program
 
 
-def optimizer_peer(name: str, *, hessian: bool = False, **settings: Any) -> Peer:
-    """An optimizer of pytorch-optimizer."""
+def optimizer_peer(
+    name: str,
+    make: Callable[[list[Any]], Any] | None = None,
+    *,
+    hessian: bool = False,
+    overwrites: bool = False,
+    **settings: Any,
+) -> Peer:
+    """An optimizer of pytorch-optimizer: the class of that name with these settings, or what `make` builds."""
 
-    def make(tensors: list[Any]) -> Any:
+    def from_class(tensors: list[Any]) -> Any:
         return getattr(import_module("pytorch_optimizer"), name)(tensors, **settings)
 
-    return Peer(f"pytorch_optimizer.{name}", "pytorch-optimizer", update_program(make, hessian=hessian))
+    program = update_program(make or from_class, hessian=hessian, overwrites=overwrites)
+    label = f"pytorch_optimizer.{name}" + (" with a copy of the gradient, which it overwrites" if overwrites else "")
+    return Peer(label, "pytorch-optimizer", program)
 
 
 def loss_program(make: Callable[[], Callable[..., Any]], learned: int = 1) -> Callable[..., Program]:

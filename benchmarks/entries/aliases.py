@@ -14,7 +14,6 @@ import optax
 
 import optimizers
 from benchmarks.entries._torch import leaves_of, optimizer_peer
-from benchmarks.entries._torch import update_program as torch_update_program
 from benchmarks.entries.matrix import every_matrix
 from benchmarks.entries.optimizers import parameters_and_gradients, update_program
 from benchmarks.harness import Entry, Peer, nbytes
@@ -64,12 +63,11 @@ def beside_adamw(name: str, ours: Build, *, words: float, **settings: Any) -> En
     return entry(name, ours, ADAMW, words=words, same=False, **settings)
 
 
-def of_matrices(name: str, ours: Build, peer: Peer, *, words: float, goal: float | None = None) -> list[Entry]:
+def of_matrices(
+    name: str, ours: Build, peer: Peer, *, words: float, goal: float | None = None, same: bool = False
+) -> list[Entry]:
     """Two lines for a matrix method: matrices of some size, and so many leaves that compiling is the question."""
-    return [
-        entry(name, ours, peer, words=words, tree=tree, goal=goal, norm_first=True, same=False)
-        for tree in (MATRICES, MANY)
-    ]
+    return [entry(name, ours, peer, words=words, tree=tree, goal=goal, same=same) for tree in (MATRICES, MANY)]
 
 
 ADAMW = of_optax("adamw", lambda: optax.adamw(RATE, weight_decay=DECAY))
@@ -132,16 +130,16 @@ def mini_peer() -> Peer:
         model = import_module("torch").nn.ParameterList(tensors)
         return import_module("pytorch_optimizer").AdamMini(model, lr=RATE, weight_decay=DECAY)
 
-    return Peer("pytorch_optimizer.AdamMini", "pytorch-optimizer", torch_update_program(make))
+    return optimizer_peer("AdamMini", make)
 
 
-def muon_peer(name: str, **settings: Any) -> Peer:
+def muon_peer(name: str, *, overwrites: bool = False, **settings: Any) -> Peer:
     """A relative of Muon, which is told in groups which parameters are matrices."""
 
     def make(tensors: list[Any]) -> Any:
         return getattr(import_module("pytorch_optimizer"), name)([{"params": tensors, "use_muon": True, **settings}])
 
-    return Peer(f"pytorch_optimizer.{name}", "pytorch-optimizer", torch_update_program(make))
+    return optimizer_peer(name, make, overwrites=overwrites)
 
 
 def orthograd_peer() -> Peer:
@@ -151,7 +149,7 @@ def orthograd_peer() -> Peer:
         inner = import_module("torch").optim.AdamW(tensors, lr=RATE, weight_decay=DECAY)
         return import_module("pytorch_optimizer").OrthoGrad(inner)
 
-    return Peer("pytorch_optimizer.OrthoGrad(AdamW)", "pytorch-optimizer", torch_update_program(make))
+    return optimizer_peer("OrthoGrad(AdamW)", make, overwrites=True)
 
 
 def adamw() -> optax.GradientTransformation:
@@ -265,7 +263,6 @@ NORM_FIRST = [
         words=9,
         goal=1.0,
         norm_first=True,
-        same=False,
     ),
     entry(
         "came",
@@ -291,7 +288,6 @@ NORM_FIRST = [
         words=11,
         goal=1.0,
         norm_first=True,
-        same=False,
     ),
     entry(
         "orthograd+adamw",
@@ -300,12 +296,11 @@ NORM_FIRST = [
         words=9,
         goal=1.0,
         norm_first=True,
-        same=False,
     ),
     entry(
         "grokfast_ema+adamw",
         lambda: optax.chain(optimizers.grokfast_ema(), adamw()),
-        optimizer_peer("GrokFastAdamW", lr=RATE, weight_decay=DECAY),
+        optimizer_peer("GrokFastAdamW", overwrites=True, lr=RATE, weight_decay=DECAY),
         words=9,
         goal=1.0,
         norm_first=True,
@@ -416,7 +411,7 @@ MATRIX = [
     *of_matrices(
         "normuon",
         lambda: optimizers.normuon(RATE, muon_weight_dimension_numbers=every_matrix),
-        muon_peer("NorMuon", lr=RATE),
+        muon_peer("NorMuon", lr=RATE, overwrites=True),
         words=5,
         goal=1.0,
     ),
@@ -426,6 +421,7 @@ MATRIX = [
         optimizer_peer("Shampoo", lr=RATE),
         words=11,
         goal=1.0,
+        same=True,
     ),
     *of_matrices(
         "soap", lambda: optimizers.soap(RATE), optimizer_peer("SOAP", lr=RATE, weight_decay=0.0), words=15, goal=1.0
