@@ -5,6 +5,7 @@ costs against the usual choice. PyTorch updates in place and is called as its us
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -104,6 +105,11 @@ def as_in_train_step(tx: optax.GradientTransformation) -> optax.GradientTransfor
         return moved, state
 
     return optax.GradientTransformation(tx.init, update)
+
+
+def in_train_step(build: Build) -> optax.GradientTransformation:
+    """What `build` makes, given the same."""
+    return as_in_train_step(build())
 
 
 def half_as_wide(params: Any) -> Any:
@@ -390,7 +396,7 @@ NORM_FIRST = [
 
 # What the curvature costs besides the products with it, of which `loss_fn` makes the cheapest.
 CURVATURE = [
-    beside_adamw(name, lambda tx=tx: as_in_train_step(tx()), words=words, tree=tree)
+    beside_adamw(name, partial(in_train_step, tx), words=words, tree=tree)
     for name, tx, words, tree in (
         ("oasis", lambda: optimizers.oasis(), 7, LARGE),
         ("sania", lambda: optimizers.sania(), 5, LARGE),
