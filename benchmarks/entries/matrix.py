@@ -11,7 +11,7 @@ from benchmarks.entries.optimizers import TREES, parameters_and_gradients, updat
 from benchmarks.harness import Entry, Peer, nbytes
 
 
-def _every_matrix(params: Any) -> Any:
+def every_matrix(params: Any) -> Any:
     """Optax's rule for what Muon takes."""
     return jax.tree.map(lambda p: MuonDimensionNumbers(), params)
 
@@ -21,7 +21,7 @@ ENTRIES = [
     Entry(
         name=f"muon/{tree}",
         arrays=parameters_and_gradients(tree),
-        ours=update_program(lambda: optimizers.muon(0.02, muon_weight_dimension_numbers=_every_matrix)),
+        ours=update_program(lambda: optimizers.muon(0.02, muon_weight_dimension_numbers=every_matrix)),
         peer=Peer("optax.contrib.muon", "optax", update_program(lambda: optax.contrib.muon(0.02))),
         moved=lambda params, gradients: 5 * nbytes(params),
         goal=1.05,

@@ -15,14 +15,22 @@ TREES = {
     "20x1024x1024": ((1024, 1024), 20),
     "1000x32x32": ((32, 32), 1000),
 }
-QUICK_TREES = {"one-leaf": ((64, 32), 1), "20x1024x1024": ((8, 8), 4), "1000x32x32": ((4, 4), 8)}
+# Of methods that work on whole matrices, or keep several of them.
+SMALLER_TREES = {"20x256x256": ((256, 256), 20), "1x32x32": ((32, 32), 1)}
+QUICK_TREES = {
+    "one-leaf": ((64, 32), 1),
+    "20x1024x1024": ((8, 8), 4),
+    "1000x32x32": ((4, 4), 8),
+    "20x256x256": ((4, 4), 2),
+    "1x32x32": ((4, 4), 1),
+}
 
 
 def parameters_and_gradients(tree: str) -> Callable[[bool], tuple[Any, Any]]:
     """A builder of two trees of normal numbers."""
 
     def arrays(quick: bool) -> tuple[Any, Any]:
-        shape, leaves = (QUICK_TREES if quick else TREES)[tree]
+        shape, leaves = (QUICK_TREES if quick else TREES | SMALLER_TREES)[tree]
         random = np.random.default_rng(0)
         normal = [jnp.array(random.standard_normal(shape, np.float32)) for _ in range(2 * leaves)]
         return normal[:leaves], normal[leaves:]

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,6 +37,7 @@ from benchmarks.harness import (
     round_order,
     spread,
 )
+from benchmarks.train.catalogue import functions_of
 
 
 class Clock:
@@ -334,7 +336,7 @@ def test_a_broken_benchmark_costs_only_itself(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["adamv"], "no benchmark 'adamv'; did you mean 'adamw'?"),
+        (["ademamx"], "no benchmark 'ademamx'; did you mean 'ademamix'?"),
         (["lion/one-leav"], "no benchmark 'lion/one-leav'; did you mean 'lion/one-leaf'?"),
         (["lion", "§§§"], "no benchmark '§§§'; --list shows them all"),
         (["--repeats", "0"], "argument --repeats: expected a positive integer, got '0'"),
@@ -374,6 +376,31 @@ def test_the_module_runs_as_a_command():
 
 
 ENTRIES = [entry for entries in catalogue().values() for entry in entries]
+
+
+# Neither optimizers nor wrappers of one: steps of a chain, estimators that another optimizer calls, what only records.
+PARTS = {
+    *("add_lobster_decay", "add_norm_decay", "chain", "clip_by_global_norm", "gauss_newton_bartlett_estimator"),
+    *("hutchinson_estimator_diag_hessian", "mup_scale", "record_gradient_norms", "record_norms"),
+    "selective_weight_decay",
+}
+
+
+def measured(entry):
+    """The names in what an entry measures, but for what stands in brackets: `cautious(adamw)` is cautious."""
+    return set(re.findall(r"\w+", re.sub(r"\(.*\)", "", entry.name.partition("/")[0])))
+
+
+def test_every_optimizer_is_in_the_table():
+    names = {name for name in functions_of("optimizer") if not name.startswith("scale_by_")}
+    assert names >= PARTS, "a part that is no more"
+    assert names - PARTS - set().union(*map(measured, ENTRIES)) == set(), "an optimizer without a benchmark"
+
+
+def test_the_names_of_an_entry_are_those_outside_brackets():
+    (entry,) = (entry for entry in ENTRIES if entry.name == "cautious(adamw)/20x1024x1024")
+    assert measured(entry) == {"cautious"}
+    assert measured(replace(entry, name="mars+adamw/x")) == {"mars", "adamw"}
 
 
 def test_names_are_unique():
