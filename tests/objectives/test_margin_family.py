@@ -7,38 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+from programs import shared
 
 import objectives
 from objectives import (
     Curriculum,
     NormStatistics,
-    adaface_loss,
-    arcface_loss,
     combined_margin,
-    combined_margin_loss,
-    cosface_loss,
-    curricularface_loss,
-    elastic_arcface_loss,
-    elastic_cosface_loss,
-    emma_logits,
-    equiangular_basis_loss,
     equiangular_basis_vectors,
     focal_loss,
-    logit_annealing_loss,
-    magface_loss,
     margin_softmax_loss,
     mirrored_halves,
     norm_statistics,
     partial_fc_loss,
-    sface_loss,
     softmax_cross_entropy,
-    sphereface_loss,
-    sphereface_r_loss,
-    symmetry_loss,
     unpg_loss,
-    update_curriculum,
-    update_norm_statistics,
 )
+
+adaface_loss, magface_loss, update_norm_statistics = map(
+    shared, (objectives.adaface_loss, objectives.magface_loss, objectives.update_norm_statistics)
+)
+arcface_loss, cosface_loss, combined_margin_loss = map(
+    shared, (objectives.arcface_loss, objectives.cosface_loss, objectives.combined_margin_loss)
+)
+sphereface_loss, sphereface_r_loss = map(shared, (objectives.sphereface_loss, objectives.sphereface_r_loss))
+curricularface_loss, update_curriculum = map(shared, (objectives.curricularface_loss, objectives.update_curriculum))
+elastic_arcface_loss, elastic_cosface_loss = map(
+    shared, (objectives.elastic_arcface_loss, objectives.elastic_cosface_loss)
+)
+emma_logits, logit_annealing_loss = map(shared, (objectives.emma_logits, objectives.logit_annealing_loss))
+equiangular_basis_loss, sface_loss = map(shared, (objectives.equiangular_basis_loss, objectives.sface_loss))
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "margin_ranking.npz")
 RNG = np.random.default_rng(0)
@@ -432,9 +430,9 @@ def test_symmetry():
         np.testing.assert_array_equal(*mirrored_halves(symmetric.astype(np.float32)))
     with jax.enable_x64(True):
         a, b = RNG.normal(size=(2, 5, 3))
-        np.testing.assert_allclose(symmetry_loss(a, b), 1 - (unit(a) * unit(b)).sum(-1), rtol=1e-12)
-        np.testing.assert_allclose(symmetry_loss(3 * a, b), symmetry_loss(a, 2 * b), rtol=1e-12)
-        np.testing.assert_allclose(symmetry_loss(a, -a), 2, rtol=1e-12)
+        np.testing.assert_allclose(objectives.symmetry_loss(a, b), 1 - (unit(a) * unit(b)).sum(-1), rtol=1e-12)
+        np.testing.assert_allclose(objectives.symmetry_loss(3 * a, b), objectives.symmetry_loss(a, 2 * b), rtol=1e-12)
+        np.testing.assert_allclose(objectives.symmetry_loss(a, -a), 2, rtol=1e-12)
         np.testing.assert_allclose(
-            symmetry_loss(a, b, distance="euclidean"), np.linalg.norm(a - b, axis=-1), rtol=1e-12
+            objectives.symmetry_loss(a, b, distance="euclidean"), np.linalg.norm(a - b, axis=-1), rtol=1e-12
         )

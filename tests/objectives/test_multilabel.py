@@ -44,6 +44,11 @@ def test_macro_auc_surrogates_by_brute_force(base):
                 np.testing.assert_allclose(got, brute(direct, kept), rtol=1e-12)
 
 
+def test_pairs_at_the_bend_of_the_hinge_have_no_gradient():
+    run = jax.jit(jax.grad(partial(o.macro_auc_pairwise_loss, labels=np.array([[1], [0], [0]]), base="hinge")))
+    np.testing.assert_array_equal(run(jnp.array([[1.0], [0.0], [0.5]])), [[-0.5], [0], [0.5]])
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_pairwise_gradients_by_brute_force(base):
     phi = {
@@ -141,6 +146,10 @@ def test_asymmetric_loss_limits():
         np.testing.assert_allclose(plain, o.sigmoid_cross_entropy(logits, labels), rtol=1e-12)
         focal = o.asymmetric_loss(logits, labels, gamma_neg=2.0, gamma_pos=2.0, margin=0.0)
         np.testing.assert_allclose(focal, o.sigmoid_focal_loss(logits, labels, gamma=2.0), rtol=1e-12)
+        p, base = 1 / (1 + np.exp(-logits)), {"gamma_neg": 3.0, "gamma_pos": 1.5, "margin": 0.2}
+        shifted = np.maximum(p - 0.2, 0)
+        closed = -np.where(labels, (1 - p) ** 1.5 * np.log(p), shifted**3 * np.log(1 - shifted))
+        np.testing.assert_allclose(o.asymmetric_loss(logits, labels, **base), closed, rtol=1e-11, atol=1e-15)
         easy = np.array([-4.0, -3.0])  # probabilities of 0.018 and 0.047, below the margin
         value, gradient = jax.value_and_grad(lambda z: o.asymmetric_loss(z, np.zeros(2)).sum())(easy)
         assert value == 0
