@@ -189,14 +189,19 @@ def test_logit_adjustment_is_best_where_the_balanced_posterior_is_known():
 def test_a_class_never_seen_is_switched_off():
     counts = np.array([5.0, 3.0, 0.0])
     x = jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    for loss in (obj.balanced_softmax_loss, obj.vs_loss, obj.logit_adjusted_loss):
-        (value, slope) = jax.jit(
-            jax.value_and_grad(lambda x, f=loss: f(x, jnp.array([0, 1]), class_counts=counts).sum())
-        )(x)
-        shorter = loss(x[:, :2], jnp.array([0, 1]), class_counts=counts[:2]).sum()
+    losses = obj.balanced_softmax_loss, obj.vs_loss, obj.logit_adjusted_loss
+
+    @jax.jit
+    def run(x, ids):
+        total = lambda x, loss, counts: loss(x, ids, class_counts=counts).sum()
+        whole = [jax.value_and_grad(total)(x, loss, counts) for loss in losses]
+        shorter = [total(x[:, :2], loss, counts[:2]) for loss in losses]
+        return whole, shorter, [loss(x[0], jnp.array(2), class_counts=counts) for loss in losses]
+
+    for (value, slope), shorter, unseen in zip(*run(x, jnp.array([0, 1])), strict=True):
         np.testing.assert_allclose(value, shorter, rtol=1e-6)
         np.testing.assert_array_equal(slope[:, 2], 0)
-        assert loss(x[0], jnp.array(2), class_counts=counts) == np.inf
+        assert unseen == np.inf
     assert obj.post_hoc_logits(x, class_counts=counts)[0, 2] == -np.inf
     assert np.isfinite(obj.ldam_loss(x, jnp.array([2, 0]), class_counts=counts)).all()
     for weights in (obj.class_balanced_weights(counts), obj.inverse_frequency_weights(counts)):
@@ -304,35 +309,6 @@ def test_likelihood_weights():
     np.testing.assert_array_equal(counted, [0.5, 0, 0.5, 0])
     slope = jax.grad(lambda share: obj.likelihood_weighted_loss(losses, share).sum())(jnp.asarray(share))
     np.testing.assert_array_equal(slope, 0)
-
-
-def fit(loss, x, y):
-    """A linear classifier trained by 300 steps of gradient descent; its decisions."""
-
-    def step(w, _):
-        return w - 0.5 * jax.grad(lambda w: loss(x @ w, y))(w), None
-
-    w, _ = jax.jit(lambda: jax.lax.scan(step, jnp.zeros(x.shape[-1]), None, length=300))()
-    return np.asarray(x @ w) > 0
-
-
-def test_what_the_binary_losses_are_for():
-    """One positive in twenty: misses are bought with false alarms, and F1 is better trained than read off."""
-    generator = np.random.default_rng(3)
-    y = np.float32(generator.random(2000) < 0.05)
-    x = np.float32(np.c_[generator.normal(size=(2000, 2)) + 1.2 * y[:, None], np.ones(2000)])
-    plain, priced, direct = (
-        fit(loss, x, y)
-        for loss in (
-            lambda z, y: obj.cost_sensitive_binary_loss(z, y).mean(),
-            lambda z, y: obj.cost_sensitive_binary_loss(z, y, fn_weight=10.0).mean(),
-            lambda z, y: obj.anyloss(z, y, scale=10.0),
-        )
-    )
-    misses, alarms = zip(*(((~d & (y == 1)).sum(), (d & (y == 0)).sum()) for d in (plain, priced)))
-    assert misses[1] < misses[0]
-    assert alarms[1] > alarms[0]
-    assert sklearn.metrics.f1_score(y, direct) > sklearn.metrics.f1_score(y, plain)
 
 
 @x64
