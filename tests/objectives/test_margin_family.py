@@ -23,6 +23,7 @@ from objectives import (
     softmax_cross_entropy,
     unpg_loss,
 )
+from objectives.margin import prototypes
 
 adaface_loss, magface_loss, update_norm_statistics = map(
     shared, (objectives.adaface_loss, objectives.magface_loss, objectives.update_norm_statistics)
@@ -153,6 +154,7 @@ def test_limits_of_the_members():
         low = NormStatistics(jnp.asarray(1e6), jnp.asarray(1.0))
         high = NormStatistics(jnp.asarray(-1e6), jnp.asarray(1.0))
         shifted = np.where(np.eye(4, dtype=bool)[IDS], np.cos(np.arccos(cosine) - 0.35) - 0.7, cosine)
+        held = 8.0 * (np.cos(0.001) - 0.7)  # at its class the angle would become negative
         clipped = np.arccos(cosine[np.arange(6), IDS]) > 0.36
         pairs = [
             (cosface_loss(X, W, IDS, scale=8.0, margin=0.0), plain),
@@ -169,6 +171,10 @@ def test_limits_of_the_members():
                 softmax_cross_entropy(8.0 * shifted, IDS)[clipped],
             ),
             (adaface_loss(X, W, IDS, low, scale=8.0, margin=0.0), plain),
+            (
+                adaface_loss(np.eye(2), np.eye(2), np.arange(2), high, scale=8.0, margin=0.35),
+                np.log1p(np.exp([-held] * 2)),
+            ),
             (magface_loss(X, W, IDS, scale=8.0, low_margin=0.5, high_margin=0.5, regularization=0.0), arc),
             (curricularface_loss(X, W, IDS, Curriculum(jnp.asarray(1.0)), scale=1.0, margin=0.0) > 0, np.ones(6, bool)),
             (
@@ -248,6 +254,9 @@ def test_an_elastic_angle_of_either_sign():
         np.testing.assert_allclose(target[inside], np.cos(angle[inside]), rtol=1e-9, atol=1e-9)
         assert (target[angle < 0] >= 1).all()
         assert (target[angle > np.pi] <= -1).all()
+        wild = elastic_arcface_loss(x, w, np.zeros(101, int), KEY, scale=1.0, margin=0.0, std=10.0)
+        moved = -np.sqrt(1 - cosine**2) - np.log(np.expm1(wild)) - cosine
+        assert (moved * noise <= 1e-12).all()  # a draw past π still moves one way
 
 
 def test_statistics_by_hand():
@@ -304,6 +313,14 @@ def test_curricular_negatives_weigh_more_later():
         assert up.any()
         assert (late[up] > early[up]).all()
         assert (late[down] < early[down]).all()
+        # Past π hard is what lies above cos(θ + m), not above the continued logit.
+        theta, c = np.pi - 0.1, -0.95
+        assert np.cos(theta) - 0.5 * np.sin(0.5) < c < np.cos(theta + 0.5)
+        x, turn = np.array([[np.cos(theta), np.sin(theta)]]), theta - np.arccos(c)
+        w = np.array([[1.0, 0.0], [np.cos(turn), np.sin(turn)]])
+        loss = curricularface_loss(x, w, np.zeros(1, int), Curriculum(jnp.asarray(0.3)), scale=2.0)
+        wanted = np.log1p(np.exp(2 * (c - (np.cos(theta) - 0.5 * np.sin(0.5)))))
+        np.testing.assert_allclose(loss, wanted, rtol=1e-11)
 
 
 def test_unpg_adds_what_lies_between_the_whiskers():
@@ -319,8 +336,11 @@ def test_unpg_adds_what_lies_between_the_whiskers():
         target = cosine[np.arange(6), IDS]
         total = np.exp(4 * cosine).sum(-1) + np.exp(4 * negatives).sum()
         np.testing.assert_allclose(losses[2], np.log(total) - 4 * target, rtol=1e-11)
-        out = unpg_loss(X, W, np.where(np.arange(6) == 1, 9, IDS), margin=plain)
-        np.testing.assert_array_equal(np.isnan(out), np.arange(6) == 1)
+        spoilt = np.arange(6) == 1
+        out = unpg_loss(X, W, np.where(spoilt, 9, IDS), margin=plain)
+        np.testing.assert_array_equal(np.isnan(out), spoilt)
+        left = unpg_loss(X, W, IDS, margin=plain, where=~spoilt)  # what has no class is in no pair
+        np.testing.assert_allclose(out[~spoilt], left[~spoilt], rtol=1e-12)
 
 
 def test_partial_fc_samples_every_label_and_nothing_twice():
@@ -354,6 +374,17 @@ def test_partial_fc_holds_no_table_of_all_classes():
     ]
     assert (64, 100) in inner
     assert (64, 10_000) not in inner + shapes
+
+
+def test_a_step_of_the_equiangular_search(monkeypatch):
+    start = unit(np.asarray(jax.random.normal(KEY, (30, 20))))
+    cosine = start @ start.T - np.eye(30)
+    stepped = unit(start - 0.01 * 2 * (np.sign(cosine) * (np.abs(cosine) > 0.3)) @ start)
+    for block in (1024, 7):  # the last rows of the last block are none
+        monkeypatch.setattr(prototypes, "BLOCK", block)
+        basis, largest = equiangular_basis_vectors(KEY, 30, 20, max_cosine=0.3, steps=1)
+        np.testing.assert_allclose(basis, stepped, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(largest, np.abs(stepped @ stepped.T - np.eye(30)).max(), rtol=1e-5)
 
 
 def test_equiangular_basis():
