@@ -154,7 +154,9 @@ def test_limits_of_the_members():
         low = NormStatistics(jnp.asarray(1e6), jnp.asarray(1.0))
         high = NormStatistics(jnp.asarray(-1e6), jnp.asarray(1.0))
         shifted = np.where(np.eye(4, dtype=bool)[IDS], np.cos(np.arccos(cosine) - 0.35) - 0.7, cosine)
+        wide = NormStatistics(jnp.asarray(90.0), jnp.asarray(10.0))
         held = 8.0 * (np.cos(0.001) - 0.7)  # at its class the angle would become negative
+        others = np.where(np.eye(4, dtype=bool), -np.inf, 8.0 * unit(W) @ unit(W).T - held)
         clipped = np.arccos(cosine[np.arange(6), IDS]) > 0.36
         pairs = [
             (cosface_loss(X, W, IDS, scale=8.0, margin=0.0), plain),
@@ -171,10 +173,8 @@ def test_limits_of_the_members():
                 softmax_cross_entropy(8.0 * shifted, IDS)[clipped],
             ),
             (adaface_loss(X, W, IDS, low, scale=8.0, margin=0.0), plain),
-            (
-                adaface_loss(np.eye(2), np.eye(2), np.arange(2), high, scale=8.0, margin=0.35),
-                np.log1p(np.exp([-held] * 2)),
-            ),
+            (adaface_loss(W, W, np.arange(4), high, scale=8.0, margin=0.35), np.log(np.exp(others).sum(-1) + 1)),
+            (adaface_loss(300 * unit(X), W, IDS, wide), adaface_loss(100 * unit(X), W, IDS, wide)),
             (magface_loss(X, W, IDS, scale=8.0, low_margin=0.5, high_margin=0.5, regularization=0.0), arc),
             (curricularface_loss(X, W, IDS, Curriculum(jnp.asarray(1.0)), scale=1.0, margin=0.0) > 0, np.ones(6, bool)),
             (
@@ -265,6 +265,8 @@ def test_statistics_by_hand():
     nan = jnp.array([[3.0, 4.0], [jnp.nan, 9.0]])
     one = update_norm_statistics(norm_statistics(10.0, 2.0), nan, decay=0.75, where=np.array([True, False]))
     np.testing.assert_allclose(one, (0.75 * 10 + 0.25 * 5, 2.0), rtol=1e-6)  # one length has no deviation
+    ends = update_norm_statistics(norm_statistics(), jnp.array([[300.0, 0.0], [0.0, 0.0]]), decay=0.0)
+    np.testing.assert_allclose(ends.mean, (100 + 0.001) / 2, rtol=1e-6)
     none = update_norm_statistics(norm_statistics(10.0, 2.0), nan, where=np.zeros(2, bool))
     np.testing.assert_array_equal(none, (10.0, 2.0))
     far = update_curriculum(
@@ -458,7 +460,9 @@ def test_symmetry():
     image = RNG.normal(size=(2, 4, 6, 3))
     for left in (image, image[:, :, :5]):
         symmetric = left + left[:, :, ::-1]
-        np.testing.assert_array_equal(*mirrored_halves(symmetric.astype(np.float32)))
+        halves = mirrored_halves(symmetric.astype(np.float32))
+        np.testing.assert_array_equal(*halves)
+        assert halves[0].shape == (2, 4, 3, 3)  # the middle of an odd width is in both
     with jax.enable_x64(True):
         a, b = RNG.normal(size=(2, 5, 3))
         np.testing.assert_allclose(objectives.symmetry_loss(a, b), 1 - (unit(a) * unit(b)).sum(-1), rtol=1e-12)

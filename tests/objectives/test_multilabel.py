@@ -164,6 +164,10 @@ def test_zlpr_of_one_label_is_above_softmax_and_soft_labels_interpolate():
     assert np.isnan(o.zlpr_loss(jnp.zeros((1, 2)), jnp.array([[0, 2]])))[0]
 
 
+def test_two_way_loss_without_absent_labels_is_nothing():
+    assert o.two_way_loss(jnp.array([[1.0, -2.0]]), np.ones((1, 2))) == 0
+
+
 def test_two_way_loss_of_sharp_temperatures_is_the_hardest_pair():
     scores, labels = np.array([[1.0, 0.5, -2.0], [0.0, 2.0, 1.0]]), np.array([[1, 0, 0], [0, 1, 1]])
     with jax.enable_x64(True):
