@@ -339,9 +339,11 @@ def test_unpg_adds_what_lies_between_the_whiskers():
         total = np.exp(4 * cosine).sum(-1) + np.exp(4 * negatives).sum()
         np.testing.assert_allclose(losses[2], np.log(total) - 4 * target, rtol=1e-11)
         spoilt = np.arange(6) == 1
-        out = unpg_loss(X, W, np.where(spoilt, 9, IDS), margin=plain)
+        out = unpg_loss(X, W, np.where(spoilt, 9, IDS), margin=plain, scale=4.0, whisker=1e6)
         np.testing.assert_array_equal(np.isnan(out), spoilt)
-        left = unpg_loss(X, W, IDS, margin=plain, where=~spoilt)  # what has no class is in no pair
+        left = unpg_loss(
+            X, W, IDS, margin=plain, scale=4.0, whisker=1e6, where=~spoilt
+        )  # what has no class is in no pair
         np.testing.assert_allclose(out[~spoilt], left[~spoilt], rtol=1e-12)
 
 
