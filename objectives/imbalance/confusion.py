@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from objectives._batch import all_sum
-from objectives._inputs import check_same_shape, clean, compute_dtype, floating, hyperparameter, mask, real
+from objectives._inputs import hyperparameter
 from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
+from objectives.classification._shared import read_binary
 from objectives.imbalance._shared import present
 
 
@@ -66,7 +67,7 @@ def soft_confusion_matrix(
             the global batch.
 
     Returns:
-        The four counts, scalars, float32 (float64 for float64 logits).
+        The four counts, scalars, float32 (float64 for float64 logits); NaN where a label is not in [0, 1].
 
     Raises:
         TypeError: If the logits are not floating point, the labels not real or `where` not boolean.
@@ -122,7 +123,8 @@ def anyloss(
             those of the global batch.
 
     Returns:
-        The loss, a scalar, float32 (float64 for float64 logits); 0 where nothing is kept.
+        The loss, a scalar, float32 (float64 for float64 logits); 0 where nothing is kept, NaN where a label is not in
+        [0, 1].
 
     Raises:
         TypeError: If the logits are not floating point, the labels not real or `where` not boolean.
@@ -151,7 +153,7 @@ def anyloss(
     else:
         words = ", ".join(map(repr, ("f_beta", *_METRICS)))
         raise ValueError(f"{name}: metric must be one of {words} or a function of the counts, got {metric!r}")
-    return jnp.where(sum(counts) > 0, 1 - value, 0)
+    return jnp.where(sum(counts) == 0, 0, 1 - value)
 
 
 def _ratio(part: Array, whole: Array, nothing: float) -> Array:
@@ -203,13 +205,10 @@ def _count(
     axis_name: str | tuple[str, ...] | None,
 ) -> SoftConfusion:
     """The one count of this file. The decision against is a sigmoid of its own, for its small values."""
-    array, targets = floating(function, "logits", logits), real(function, "labels", labels)
-    check_same_shape(function, "labels", targets, "logits", array)
-    kept, dtype = mask(function, where, array.shape), compute_dtype(array)
-    scale = hyperparameter(function, "scale", scale, dtype, 0, open_low=True)
-    scores, positive = clean(array, kept).astype(dtype), clean(targets, kept).astype(dtype)
+    scores, positive, kept = read_binary(function, logits, labels, where)
+    scale = hyperparameter(function, "scale", scale, scores.dtype, 0, open_low=True)
     amplified = scale * ((jax.nn.sigmoid(scores) if apply_sigmoid else scores) - 0.5)
-    counted = present(kept, array.shape, dtype)
+    counted = present(kept, scores.shape, scores.dtype)
     yes, no = jax.nn.sigmoid(amplified) * counted, jax.nn.sigmoid(-amplified) * counted
     totals = (positive * yes, (1 - positive) * yes, positive * no, (1 - positive) * no)
     return SoftConfusion(*(all_sum(jnp.sum(total), axis_name) for total in totals))

@@ -20,6 +20,7 @@ from objectives._inputs import (
 )
 from objectives._softmax import expected_penalty, read
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives.classification._shared import read_binary
 from objectives.imbalance._shared import present
 
 
@@ -217,7 +218,7 @@ def cost_sensitive_binary_loss(
         where: Boolean mask `[...]`; a masked entry has loss 0 and gradient 0 and may hold anything.
 
     Returns:
-        Losses `[...]` in nats, float32 (float64 for float64 logits).
+        Losses `[...]` in nats, float32 (float64 for float64 logits); NaN where a label is not in [0, 1].
 
     Raises:
         TypeError: If the logits are not floating point, the labels not real or `where` not boolean.
@@ -233,11 +234,8 @@ def cost_sensitive_binary_loss(
         Entezari, Saukh, "Class-dependent Compression of Deep Neural Networks", 2020.
     """
     name = "cost_sensitive_binary_loss"
-    array, targets = floating(name, "logits", logits), real(name, "labels", labels)
-    check_same_shape(name, "labels", targets, "logits", array)
-    kept, dtype = mask(name, where, array.shape), compute_dtype(array)
-    missed = hyperparameter(name, "fn_weight", fn_weight, dtype, 0)
-    alarm = hyperparameter(name, "fp_weight", fp_weight, dtype, 0)
-    scores, positive = clean(array, kept).astype(dtype), clean(targets, kept).astype(dtype)
+    scores, positive, kept = read_binary(name, logits, labels, where)
+    missed = hyperparameter(name, "fn_weight", fn_weight, scores.dtype, 0)
+    alarm = hyperparameter(name, "fp_weight", fp_weight, scores.dtype, 0)
     losses = -missed * positive * jax.nn.log_sigmoid(scores) - alarm * (1 - positive) * jax.nn.log_sigmoid(-scores)
     return finish(losses, kept)

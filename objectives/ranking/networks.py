@@ -312,7 +312,7 @@ def _odd_even(items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     partners = []
     for start in (0, 1):
         partner = np.where((positions - start) % 2 == 0, positions + 1, positions - 1)
-        partners.append(np.where((partner < 0) | (partner >= items) | (positions < start), positions, partner))
+        partners.append(np.where((partner < 0) | (partner >= items), positions, partner))
     return np.stack(partners), np.sign(np.stack(partners) - positions), np.arange(items) % 2
 
 

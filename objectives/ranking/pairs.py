@@ -40,7 +40,8 @@ def mann_whitney_loss(
             those of the global batch.
 
     Returns:
-        The loss in nats, a scalar, float32 (float64 for float64 scores); 0 where there is no pair.
+        The loss in nats, a scalar, float32 (float64 for float64 scores); 0 where there is no pair, NaN where a label is
+        not in [0, 1].
 
     Raises:
         TypeError: If the scores are not floating point, the labels not real or `where` not boolean.
@@ -64,12 +65,13 @@ def mann_whitney_loss(
     counted = jnp.ones(scores.shape, dtype) if kept is None else kept.astype(dtype)
     values = clean(scores, kept).astype(dtype).reshape(-1)
     above = clean(positive, kept).astype(dtype).reshape(-1)
+    above = jnp.where((above >= 0) & (above <= 1), above, jnp.nan)
     below = counted.reshape(-1) - above
     others, weights, positives, negatives = values, below, jnp.sum(above), jnp.sum(below)
     if axis_name is not None:
         others, weights = (lax.all_gather(x, axis_name, tiled=True) for x in (values, below))
         positives, negatives = lax.psum((positives, negatives), axis_name)
-    shares = weights / jnp.where(negatives > 0, negatives, 1)
+    shares = weights / jnp.where(negatives == 0, 1, negatives)
 
     @jax.checkpoint
     def of_block(block: tuple[Array, Array]) -> Array:
@@ -80,4 +82,4 @@ def mann_whitney_loss(
     padded = (jnp.pad(x, (0, -values.size % size)).reshape(-1, size) for x in (values, above))
     total = jnp.sum(lax.map(of_block, tuple(padded)))
     total = all_sum(total, axis_name)
-    return jnp.where((positives > 0) & (negatives > 0), total, 0) / jnp.where(positives > 0, positives, 1)
+    return jnp.where((positives == 0) | (negatives == 0), 0, total) / jnp.where(positives == 0, 1, positives)

@@ -190,17 +190,24 @@ def test_logit_adjustment_is_best_where_the_balanced_posterior_is_known():
 def test_a_class_never_seen_is_switched_off():
     counts = np.array([5.0, 3.0, 0.0])
     x = jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    for loss in (obj.balanced_softmax_loss, obj.vs_loss, obj.logit_adjusted_loss):
-        (value, slope) = jax.jit(
-            jax.value_and_grad(lambda x, f=loss: f(x, jnp.array([0, 1]), class_counts=counts).sum())
-        )(x)
-        shorter = loss(x[:, :2], jnp.array([0, 1]), class_counts=counts[:2]).sum()
+    losses = obj.balanced_softmax_loss, obj.vs_loss, obj.logit_adjusted_loss
+
+    @jax.jit
+    def run(x, ids):
+        total = lambda x, loss, counts: loss(x, ids, class_counts=counts).sum()
+        whole = [jax.value_and_grad(total)(x, loss, counts) for loss in losses]
+        shorter = [total(x[:, :2], loss, counts[:2]) for loss in losses]
+        return whole, shorter, [loss(x[0], jnp.array(2), class_counts=counts) for loss in losses]
+
+    for (value, slope), shorter, unseen in zip(*run(x, jnp.array([0, 1])), strict=True):
         np.testing.assert_allclose(value, shorter, rtol=1e-6)
         np.testing.assert_array_equal(slope[:, 2], 0)
-        assert loss(x[0], jnp.array(2), class_counts=counts) == np.inf
+        assert unseen == np.inf
     assert obj.post_hoc_logits(x, class_counts=counts)[0, 2] == -np.inf
     assert np.isfinite(obj.ldam_loss(x, jnp.array([2, 0]), class_counts=counts)).all()
-    np.testing.assert_array_equal(obj.class_balanced_weights(counts)[2], 0)
+    for weights in (obj.class_balanced_weights(counts), obj.inverse_frequency_weights(counts)):
+        assert weights[2] == 0
+        np.testing.assert_allclose(weights.sum(), 3, rtol=1e-6)
 
 
 class TestClassWeights:
@@ -229,8 +236,8 @@ class TestClassWeights:
         w = RNG.normal(size=(5, 3)) * np.array([[0.1], [1], [2], [5], [0]])
         lengths = np.linalg.norm(w, axis=-1)
         np.testing.assert_allclose(obj.class_weight_norms(np.float32(w)), lengths, rtol=1e-6)
-        projected = obj.max_norm_projection(np.float32(w), 1.0)
-        np.testing.assert_allclose(obj.class_weight_norms(projected), np.minimum(lengths, 1), rtol=1e-6)
+        projected = obj.max_norm_projection(np.float32(w), 0.7)
+        np.testing.assert_allclose(obj.class_weight_norms(projected), np.minimum(lengths, 0.7), rtol=1e-6)
         np.testing.assert_allclose(projected[0], w[0], rtol=1e-6)
 
 
@@ -272,6 +279,17 @@ def test_equalization_limits():
     background = obj.equalization_loss(LOGITS, np.zeros((7, 4)), frequencies=FREQUENCIES)
     np.testing.assert_allclose(background, np.log1p(np.exp(LOGITS)).sum(-1), rtol=1e-12)
     assert np.isnan(obj.equalization_loss(LOGITS, np.full(7, 4), frequencies=FREQUENCIES)).all()
+    at_the_threshold = obj.equalization_loss(LOGITS, IDS, frequencies=np.full(4, 0.25), threshold=0.25)
+    np.testing.assert_allclose(at_the_threshold, every, rtol=1e-12)  # rare is below it
+
+
+@x64
+def test_what_is_recorded_of_a_masked_batch():
+    state, kept = obj.EqualizationState(*jnp.array([[8.0, 1.0, 3.0, 2.0], [4.0, 9.0, 1.0, 1.0]])), np.arange(7) % 3 > 0
+    spoilt, ids = np.where(kept[:, None], LOGITS, np.nan), np.where(kept, IDS, 99)
+    left = obj.record_equalization(state, LOGITS[kept], IDS[kept])
+    np.testing.assert_allclose(obj.record_equalization(state, spoilt, ids, where=kept), left, rtol=1e-12)
+    assert np.isnan(obj.record_equalization(state, LOGITS, ids)).all()
 
 
 def test_likelihood_weights():
@@ -288,35 +306,10 @@ def test_likelihood_weights():
     wanted = np.bincount(assignments, minlength=5)[assignments] / 40
     np.testing.assert_allclose(obj.cluster_likelihood(assignments, 5), wanted, rtol=1e-6)
     assert np.isnan(obj.cluster_likelihood(np.array([0, 5, -1]), 5)).tolist() == [False, True, True]
-
-
-def fit(loss, x, y):
-    """A linear classifier trained by 300 steps of gradient descent; its decisions."""
-
-    def step(w, _):
-        return w - 0.5 * jax.grad(lambda w: loss(x @ w, y))(w), None
-
-    w, _ = jax.jit(lambda: jax.lax.scan(step, jnp.zeros(x.shape[-1]), None, length=300))()
-    return np.asarray(x @ w) > 0
-
-
-def test_what_the_binary_losses_are_for():
-    """One positive in twenty: misses are bought with false alarms, and F1 is better trained than read off."""
-    generator = np.random.default_rng(3)
-    y = np.float32(generator.random(2000) < 0.05)
-    x = np.float32(np.c_[generator.normal(size=(2000, 2)) + 1.2 * y[:, None], np.ones(2000)])
-    plain, priced, direct = (
-        fit(loss, x, y)
-        for loss in (
-            lambda z, y: obj.cost_sensitive_binary_loss(z, y).mean(),
-            lambda z, y: obj.cost_sensitive_binary_loss(z, y, fn_weight=10.0).mean(),
-            lambda z, y: obj.anyloss(z, y, scale=10.0),
-        )
-    )
-    misses, alarms = zip(*(((~d & (y == 1)).sum(), (d & (y == 0)).sum()) for d in (plain, priced)))
-    assert misses[1] < misses[0]
-    assert alarms[1] > alarms[0]
-    assert sklearn.metrics.f1_score(y, direct) > sklearn.metrics.f1_score(y, plain)
+    counted = obj.cluster_likelihood(np.array([0, 0, 1, 9]), 2, where=np.array([True, False, True, False]))
+    np.testing.assert_array_equal(counted, [0.5, 0, 0.5, 0])
+    slope = jax.grad(lambda share: obj.likelihood_weighted_loss(losses, share).sum())(jnp.asarray(share))
+    np.testing.assert_array_equal(slope, 0)
 
 
 @x64
@@ -384,16 +377,35 @@ def test_anyloss_closed_form():
     jaccard = obj.anyloss(z, y, scale=20.0, metric=lambda c: c.tp / (c.tp + c.fp + c.fn))
     np.testing.assert_allclose(jaccard, 1 - tp / (tp + fp + fn), rtol=1e-12)
     np.testing.assert_allclose(obj.soft_confusion_matrix(np.zeros(2), np.array([1, 0])), np.full(4, 0.5), rtol=1e-12)
+    d = sigmoid(73 * (sigmoid(z) - 0.5))
+    np.testing.assert_allclose(obj.soft_confusion_matrix(z, y)[0], (y * d).sum(), rtol=1e-11)
 
 
 def test_anyloss_of_one_class_alone():
     z = jnp.array([3.0, -3.0])
+    # Half of the decisions are right; the other class has nothing wrong, and no correlation with anything.
+    wanted = {"accuracy": 0.5, "balanced_accuracy": 0.25, "mcc": 1.0, "g_mean": 1 - np.sqrt(0.5)}
+    runs = {
+        (metric, y): lambda z, m=metric, y=y: obj.anyloss(z, np.full(z.shape, y), metric=m)
+        for metric in METRICS
+        for y in (0.0, 1.0)
+    }
+    found = jax.jit(lambda z: {key: (jax.value_and_grad(f)(z), f(z[:0])) for key, f in runs.items()})(z)
+    for (metric, y), ((value, slope), empty) in found.items():
+        of_f1 = 1 / 3 if y else 1.0  # precision 1 and recall 1/2, or no positive found among none
+        np.testing.assert_allclose(value, wanted.get(metric, of_f1), rtol=1e-6, err_msg=metric)
+        assert np.isfinite(slope).all()
+        assert empty == 0
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 2.0])
+def test_binary_labels_out_of_range_are_nan(wrong):
+    z, y, kept = jnp.array([0.3, -1.0, 2.0]), np.array([0.0, wrong, 1.0]), np.array([True, False, True])
     for metric in METRICS:
-        for y in (np.zeros(2), np.ones(2)):
-            value, slope = jax.value_and_grad(lambda z, y=y, m=metric: obj.anyloss(z, y, metric=m))(z)
-            assert np.isfinite(value)
-            assert np.isfinite(slope).all()
-        assert obj.anyloss(jnp.zeros(0), np.zeros(0), metric=metric) == 0
+        assert np.isnan(obj.anyloss(z, y, metric=metric)), metric
+        assert np.isfinite(obj.anyloss(z, y, metric=metric, where=kept)), metric
+    assert np.isnan(obj.soft_confusion_matrix(z, y)).all()
+    assert np.isnan(obj.cost_sensitive_binary_loss(z, y)).tolist() == [False, True, False]
 
 
 class TestDecisions:
@@ -414,6 +426,11 @@ class TestDecisions:
             obj.decision_theoretic_loss(LOGITS[None], IDS, utility=np.zeros((4, 4))),
         ):
             np.testing.assert_allclose(got, plain, rtol=1e-12)
+        weighed = obj.decision_theoretic_loss(LOGITS[None], IDS, class_weights=WEIGHTS)
+        np.testing.assert_allclose(weighed, WEIGHTS[IDS] * plain, rtol=1e-12)
+        off = np.where(np.arange(4) == 1, -np.inf, logits)  # what is impossible costs infinitely much where it counts
+        found = obj.decision_theoretic_loss(off, np.array([0, 1, 2] * 2 + [3]), utility=-np.eye(4)[[0, 2, 1, 3]])
+        assert np.isposinf(found).tolist() == [False, True, False, False, True, False, False]
 
     def test_a_mask_reaches_every_particle(self):
         logits = jnp.asarray(np.stack([LOGITS, 2 * LOGITS]), jnp.float32)

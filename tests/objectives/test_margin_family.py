@@ -7,38 +7,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+from programs import shared
 
 import objectives
 from objectives import (
     Curriculum,
     NormStatistics,
-    adaface_loss,
-    arcface_loss,
     combined_margin,
-    combined_margin_loss,
-    cosface_loss,
-    curricularface_loss,
-    elastic_arcface_loss,
-    elastic_cosface_loss,
-    emma_logits,
-    equiangular_basis_loss,
     equiangular_basis_vectors,
     focal_loss,
-    logit_annealing_loss,
-    magface_loss,
     margin_softmax_loss,
     mirrored_halves,
     norm_statistics,
     partial_fc_loss,
-    sface_loss,
     softmax_cross_entropy,
-    sphereface_loss,
-    sphereface_r_loss,
-    symmetry_loss,
     unpg_loss,
-    update_curriculum,
-    update_norm_statistics,
 )
+from objectives.margin import prototypes
+
+adaface_loss, magface_loss, update_norm_statistics = map(
+    shared, (objectives.adaface_loss, objectives.magface_loss, objectives.update_norm_statistics)
+)
+arcface_loss, cosface_loss, combined_margin_loss = map(
+    shared, (objectives.arcface_loss, objectives.cosface_loss, objectives.combined_margin_loss)
+)
+sphereface_loss, sphereface_r_loss = map(shared, (objectives.sphereface_loss, objectives.sphereface_r_loss))
+curricularface_loss, update_curriculum = map(shared, (objectives.curricularface_loss, objectives.update_curriculum))
+elastic_arcface_loss, elastic_cosface_loss = map(
+    shared, (objectives.elastic_arcface_loss, objectives.elastic_cosface_loss)
+)
+emma_logits, logit_annealing_loss = map(shared, (objectives.emma_logits, objectives.logit_annealing_loss))
+equiangular_basis_loss, sface_loss = map(shared, (objectives.equiangular_basis_loss, objectives.sface_loss))
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "margin_ranking.npz")
 RNG = np.random.default_rng(0)
@@ -155,6 +154,9 @@ def test_limits_of_the_members():
         low = NormStatistics(jnp.asarray(1e6), jnp.asarray(1.0))
         high = NormStatistics(jnp.asarray(-1e6), jnp.asarray(1.0))
         shifted = np.where(np.eye(4, dtype=bool)[IDS], np.cos(np.arccos(cosine) - 0.35) - 0.7, cosine)
+        wide = NormStatistics(jnp.asarray(90.0), jnp.asarray(10.0))
+        held = 8.0 * (np.cos(0.001) - 0.7)  # at its class the angle would become negative
+        others = np.where(np.eye(4, dtype=bool), -np.inf, 8.0 * unit(W) @ unit(W).T - held)
         clipped = np.arccos(cosine[np.arange(6), IDS]) > 0.36
         pairs = [
             (cosface_loss(X, W, IDS, scale=8.0, margin=0.0), plain),
@@ -171,6 +173,8 @@ def test_limits_of_the_members():
                 softmax_cross_entropy(8.0 * shifted, IDS)[clipped],
             ),
             (adaface_loss(X, W, IDS, low, scale=8.0, margin=0.0), plain),
+            (adaface_loss(W, W, np.arange(4), high, scale=8.0, margin=0.35), np.log(np.exp(others).sum(-1) + 1)),
+            (adaface_loss(300 * unit(X), W, IDS, wide), adaface_loss(100 * unit(X), W, IDS, wide)),
             (magface_loss(X, W, IDS, scale=8.0, low_margin=0.5, high_margin=0.5, regularization=0.0), arc),
             (curricularface_loss(X, W, IDS, Curriculum(jnp.asarray(1.0)), scale=1.0, margin=0.0) > 0, np.ones(6, bool)),
             (
@@ -250,6 +254,9 @@ def test_an_elastic_angle_of_either_sign():
         np.testing.assert_allclose(target[inside], np.cos(angle[inside]), rtol=1e-9, atol=1e-9)
         assert (target[angle < 0] >= 1).all()
         assert (target[angle > np.pi] <= -1).all()
+        wild = elastic_arcface_loss(x, w, np.zeros(101, int), KEY, scale=1.0, margin=0.0, std=10.0)
+        moved = -np.sqrt(1 - cosine**2) - np.log(np.expm1(wild)) - cosine
+        assert (moved * noise <= 1e-12).all()  # a draw past π still moves one way
 
 
 def test_statistics_by_hand():
@@ -258,6 +265,8 @@ def test_statistics_by_hand():
     nan = jnp.array([[3.0, 4.0], [jnp.nan, 9.0]])
     one = update_norm_statistics(norm_statistics(10.0, 2.0), nan, decay=0.75, where=np.array([True, False]))
     np.testing.assert_allclose(one, (0.75 * 10 + 0.25 * 5, 2.0), rtol=1e-6)  # one length has no deviation
+    ends = update_norm_statistics(norm_statistics(), jnp.array([[300.0, 0.0], [0.0, 0.0]]), decay=0.0)
+    np.testing.assert_allclose(ends.mean, (100 + 0.001) / 2, rtol=1e-6)
     none = update_norm_statistics(norm_statistics(10.0, 2.0), nan, where=np.zeros(2, bool))
     np.testing.assert_array_equal(none, (10.0, 2.0))
     far = update_curriculum(
@@ -306,6 +315,14 @@ def test_curricular_negatives_weigh_more_later():
         assert up.any()
         assert (late[up] > early[up]).all()
         assert (late[down] < early[down]).all()
+        # Past π hard is what lies above cos(θ + m), not above the continued logit.
+        theta, c = np.pi - 0.1, -0.95
+        assert np.cos(theta) - 0.5 * np.sin(0.5) < c < np.cos(theta + 0.5)
+        x, turn = np.array([[np.cos(theta), np.sin(theta)]]), theta - np.arccos(c)
+        w = np.array([[1.0, 0.0], [np.cos(turn), np.sin(turn)]])
+        loss = curricularface_loss(x, w, np.zeros(1, int), Curriculum(jnp.asarray(0.3)), scale=2.0)
+        wanted = np.log1p(np.exp(2 * (c - (np.cos(theta) - 0.5 * np.sin(0.5)))))
+        np.testing.assert_allclose(loss, wanted, rtol=1e-11)
 
 
 def test_unpg_adds_what_lies_between_the_whiskers():
@@ -321,8 +338,13 @@ def test_unpg_adds_what_lies_between_the_whiskers():
         target = cosine[np.arange(6), IDS]
         total = np.exp(4 * cosine).sum(-1) + np.exp(4 * negatives).sum()
         np.testing.assert_allclose(losses[2], np.log(total) - 4 * target, rtol=1e-11)
-        out = unpg_loss(X, W, np.where(np.arange(6) == 1, 9, IDS), margin=plain)
-        np.testing.assert_array_equal(np.isnan(out), np.arange(6) == 1)
+        spoilt = np.arange(6) == 1
+        out = unpg_loss(X, W, np.where(spoilt, 9, IDS), margin=plain, scale=4.0, whisker=1e6)
+        np.testing.assert_array_equal(np.isnan(out), spoilt)
+        left = unpg_loss(
+            X, W, IDS, margin=plain, scale=4.0, whisker=1e6, where=~spoilt
+        )  # what has no class is in no pair
+        np.testing.assert_allclose(out[~spoilt], left[~spoilt], rtol=1e-12)
 
 
 def test_partial_fc_samples_every_label_and_nothing_twice():
@@ -356,6 +378,17 @@ def test_partial_fc_holds_no_table_of_all_classes():
     ]
     assert (64, 100) in inner
     assert (64, 10_000) not in inner + shapes
+
+
+def test_a_step_of_the_equiangular_search(monkeypatch):
+    start = unit(np.asarray(jax.random.normal(KEY, (30, 20))))
+    cosine = start @ start.T - np.eye(30)
+    stepped = unit(start - 0.01 * 2 * (np.sign(cosine) * (np.abs(cosine) > 0.3)) @ start)
+    for block in (1024, 7):  # the last rows of the last block are none
+        monkeypatch.setattr(prototypes, "BLOCK", block)
+        basis, largest = equiangular_basis_vectors(KEY, 30, 20, max_cosine=0.3, steps=1)
+        np.testing.assert_allclose(basis, stepped, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(largest, np.abs(stepped @ stepped.T - np.eye(30)).max(), rtol=1e-5)
 
 
 def test_equiangular_basis():
@@ -429,12 +462,14 @@ def test_symmetry():
     image = RNG.normal(size=(2, 4, 6, 3))
     for left in (image, image[:, :, :5]):
         symmetric = left + left[:, :, ::-1]
-        np.testing.assert_array_equal(*mirrored_halves(symmetric.astype(np.float32)))
+        halves = mirrored_halves(symmetric.astype(np.float32))
+        np.testing.assert_array_equal(*halves)
+        assert halves[0].shape == (2, 4, 3, 3)  # the middle of an odd width is in both
     with jax.enable_x64(True):
         a, b = RNG.normal(size=(2, 5, 3))
-        np.testing.assert_allclose(symmetry_loss(a, b), 1 - (unit(a) * unit(b)).sum(-1), rtol=1e-12)
-        np.testing.assert_allclose(symmetry_loss(3 * a, b), symmetry_loss(a, 2 * b), rtol=1e-12)
-        np.testing.assert_allclose(symmetry_loss(a, -a), 2, rtol=1e-12)
+        np.testing.assert_allclose(objectives.symmetry_loss(a, b), 1 - (unit(a) * unit(b)).sum(-1), rtol=1e-12)
+        np.testing.assert_allclose(objectives.symmetry_loss(3 * a, b), objectives.symmetry_loss(a, 2 * b), rtol=1e-12)
+        np.testing.assert_allclose(objectives.symmetry_loss(a, -a), 2, rtol=1e-12)
         np.testing.assert_allclose(
-            symmetry_loss(a, b, distance="euclidean"), np.linalg.norm(a - b, axis=-1), rtol=1e-12
+            objectives.symmetry_loss(a, b, distance="euclidean"), np.linalg.norm(a - b, axis=-1), rtol=1e-12
         )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import shared
 
 import objectives as o
 from objectives.multilabel import auc
@@ -42,6 +43,11 @@ def test_macro_auc_surrogates_by_brute_force(base):
             ):
                 got = loss(SCORES, LABELS, base=base, where=where)
                 np.testing.assert_allclose(got, brute(direct, kept), rtol=1e-12)
+
+
+def test_pairs_at_the_bend_of_the_hinge_have_no_gradient():
+    run = jax.jit(jax.grad(partial(o.macro_auc_pairwise_loss, labels=np.array([[1], [0], [0]]), base="hinge")))
+    np.testing.assert_array_equal(run(jnp.array([[1.0], [0.0], [0.5]])), [[-0.5], [0], [0.5]])
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -92,15 +98,9 @@ def test_values_at_equal_scores():
 
 
 def test_imbalance_moves_the_univariate_loss_alone():
-    negatives = (LABELS == 0).all(-1)
-    more, labels = (
-        np.concatenate([SCORES] + [SCORES[negatives]] * 3),
-        np.concatenate([LABELS] + [LABELS[negatives]] * 3),
-    )
-    single = slice(0, 1)  # a label, of which some negatives are negatives of all labels
+    single = slice(0, 1)  # a label, whose negatives are doubled
     doubled = np.concatenate([SCORES[:, single], SCORES[LABELS[:, 0] == 0][:, single]])
     of_doubled = np.concatenate([LABELS[:, single], LABELS[LABELS[:, 0] == 0][:, single]])
-    assert len(more) == len(labels)
     with jax.enable_x64(True):
         for loss, moved in (
             (o.macro_auc_pairwise_loss, False),
@@ -120,12 +120,8 @@ def test_labels_of_one_kind_are_left_out_and_bad_ones_are_nan():
     labels = LABELS.copy()
     labels[:, 1] = 1
     with jax.enable_x64(True):
-        for function in (
-            o.macro_auc_pairwise_loss,
-            o.macro_auc_univariate_loss,
-            o.macro_auc_reweighted_loss,
-            o.macro_auc,
-        ):
+        functions = o.macro_auc_pairwise_loss, o.macro_auc_univariate_loss, o.macro_auc_reweighted_loss, o.macro_auc
+        for function in map(shared, functions):
             some = function(SCORES[:, [0, 2]], labels[:, [0, 2]])
             np.testing.assert_allclose(function(SCORES, labels), some, rtol=1e-13)
             assert np.isnan(function(SCORES, np.where(labels == 1, 2, 0)))
@@ -134,13 +130,16 @@ def test_labels_of_one_kind_are_left_out_and_bad_ones_are_nan():
 
 
 def test_asymmetric_loss_limits():
-    logits = 3 * RNG.normal(size=(5, 4))
-    labels = RNG.integers(0, 2, (5, 4))
+    logits, labels, asymmetric_loss = 3 * RNG.normal(size=(5, 4)), RNG.integers(0, 2, (5, 4)), shared(o.asymmetric_loss)
     with jax.enable_x64(True):
-        plain = o.asymmetric_loss(logits, labels, gamma_neg=0.0, gamma_pos=0.0, margin=0.0)
+        plain = asymmetric_loss(logits, labels, gamma_neg=0.0, gamma_pos=0.0, margin=0.0)
         np.testing.assert_allclose(plain, o.sigmoid_cross_entropy(logits, labels), rtol=1e-12)
-        focal = o.asymmetric_loss(logits, labels, gamma_neg=2.0, gamma_pos=2.0, margin=0.0)
+        focal = asymmetric_loss(logits, labels, gamma_neg=2.0, gamma_pos=2.0, margin=0.0)
         np.testing.assert_allclose(focal, o.sigmoid_focal_loss(logits, labels, gamma=2.0), rtol=1e-12)
+        p, base = 1 / (1 + np.exp(-logits)), {"gamma_neg": 3.0, "gamma_pos": 1.5, "margin": 0.2}
+        shifted = np.maximum(p - 0.2, 0)
+        closed = -np.where(labels, (1 - p) ** 1.5 * np.log(p), shifted**3 * np.log(1 - shifted))
+        np.testing.assert_allclose(asymmetric_loss(logits, labels, **base), closed, rtol=1e-11, atol=1e-15)
         easy = np.array([-4.0, -3.0])  # probabilities of 0.018 and 0.047, below the margin
         value, gradient = jax.value_and_grad(lambda z: o.asymmetric_loss(z, np.zeros(2)).sum())(easy)
         assert value == 0
@@ -163,6 +162,10 @@ def test_zlpr_of_one_label_is_above_softmax_and_soft_labels_interpolate():
         wanted = np.log1p(0.75 * np.exp(2.0) + np.exp(0.5)) + np.log1p(0.25 * np.exp(-2.0) + np.exp(1.0))
         np.testing.assert_allclose(got, wanted, rtol=1e-13)
     assert np.isnan(o.zlpr_loss(jnp.zeros((1, 2)), jnp.array([[0, 2]])))[0]
+
+
+def test_two_way_loss_without_absent_labels_is_nothing():
+    assert o.two_way_loss(jnp.array([[1.0, -2.0]]), np.ones((1, 2))) == 0
 
 
 def test_two_way_loss_of_sharp_temperatures_is_the_hardest_pair():

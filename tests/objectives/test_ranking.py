@@ -7,22 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import shared
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
 import objectives
-from objectives import (
-    diffsort_loss,
-    error_free_sorting_loss,
-    mann_whitney_loss,
-    neural_ndcg_loss,
-    neural_sort,
-    roc_auc,
-    sinkhorn,
-    soft_rank,
-    soft_sort,
-    soft_swap,
-    sorting_network,
+
+diffsort_loss, error_free_sorting_loss = map(shared, (objectives.diffsort_loss, objectives.error_free_sorting_loss))
+soft_swap, sorting_network = map(shared, (objectives.soft_swap, objectives.sorting_network))
+neural_sort, neural_ndcg_loss, sinkhorn = map(
+    shared, (objectives.neural_sort, objectives.neural_ndcg_loss, objectives.sinkhorn)
 )
+soft_rank, soft_sort = map(shared, (objectives.soft_rank, objectives.soft_sort))
+mann_whitney_loss, roc_auc = map(shared, (objectives.mann_whitney_loss, objectives.roc_auc))
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "margin_ranking.npz")
 RNG = np.random.default_rng(0)
@@ -172,6 +168,7 @@ def test_error_free_gradients_are_those_of_soft_swaps_of_the_exact_values():
         np.testing.assert_array_equal(low, np.minimum(a, b))
         np.testing.assert_array_equal(high, np.maximum(a, b))
         np.testing.assert_array_equal(share, b >= a)
+        assert soft_swap(a[0], a[0], error_free=True)[2] == 1  # equal values stay where they are
 
 
 def test_layers_are_one_scan_and_nothing_is_quadratic():
@@ -187,7 +184,7 @@ def test_layers_are_one_scan_and_nothing_is_quadratic():
     for name, depth in (("bitonic", lambda n: math.log2(n) * (math.log2(n) + 1) / 2), ("odd_even", lambda n: n)):
         programs = set()
         for n in (64, 256):
-            run = lambda v, c, name=name: sorting_network(v, c, network=name)
+            run = lambda v, c, name=name: objectives.sorting_network(v, c, network=name)
             jaxpr = jax.make_jaxpr(run)(jnp.ones(n), jnp.ones((n, 1))).jaxpr
             assert [e.params["length"] for e in jaxpr.eqns if e.primitive.name == "scan"] == [depth(n)]
             assert max(math.prod(shape) for shape in shapes(jaxpr)) <= max(n * 36, 2 * n) < n * n
@@ -200,6 +197,9 @@ def test_sorting_losses():
     items = RNG.normal(size=(3, 6, 2))
     with jax.enable_x64(True):
         assert (diffsort_loss(100 * y, y, steepness=100.0) < 1e-2).all()
+        pair = lambda gap: diffsort_loss(np.array([gap, 0.0]), np.array([0, 1]), swap="logistic", steepness=1.0)
+        np.testing.assert_allclose(pair(60.0), (2 * 60 + 2 * 100) / 4, rtol=1e-12)  # 1 - (1 - e⁻⁶⁰) is 0: held at -100
+        np.testing.assert_allclose(pair(1e4), 100, rtol=1e-12)
         right = error_free_sorting_loss(3 * y - 1, y, items)
         np.testing.assert_array_equal(right, 0)
         wrong = error_free_sorting_loss(x, y, items)
@@ -227,6 +227,9 @@ def test_neural_sort():
         np.testing.assert_allclose(soft.sum(-1), 1, rtol=1e-12)
         np.testing.assert_allclose(hard, np.eye(6)[np.argsort(-s)], atol=1e-12)
         np.testing.assert_allclose(neural_sort(s + 1e6), soft, rtol=1e-8)
+        exact = np.round(8 * s) / 8  # moved without rounding in float32, whose products would lose the difference
+        moved = neural_sort(np.float32(exact + 2.0**17))
+        np.testing.assert_allclose(moved, neural_sort(exact), rtol=2e-6, atol=1e-7)
         order = RNG.permutation(6)
         np.testing.assert_allclose(neural_sort(s[:, order]), soft[..., order], rtol=1e-11)
         where = np.array([True, False, True, True, False, True])
@@ -323,6 +326,11 @@ def test_mann_whitney():
         weights = soft[:, None] * (1 - soft)
         wanted = (weights * np.logaddexp(0, s[:30] - s[:30, None])).sum() / soft.sum() / (1 - soft).sum()
         np.testing.assert_allclose(mann_whitney_loss(s[:30], soft), wanted, rtol=1e-12)
+        for wrong in (-1.0, 2.0):
+            soft[4], kept = wrong, np.arange(30) != 4
+            assert np.isnan(mann_whitney_loss(s[:30], soft))
+            left = mann_whitney_loss(s[:30][kept], soft[kept])
+            np.testing.assert_allclose(mann_whitney_loss(s[:30], soft, where=kept), left, rtol=1e-12)
 
 
 def test_mann_whitney_holds_no_table_of_all_pairs():

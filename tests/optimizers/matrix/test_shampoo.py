@@ -76,11 +76,18 @@ def test_roots_are_kept_between_updates():
         assert not np.array_equal(roots[3], roots[0])
 
 
-@pytest.mark.parametrize(("grafting", "reference"), [("sgd", optax.identity()), ("rms", optax.scale_by_rss(0.0, 1e-6))])
-def test_grafting_takes_the_length_of_another_step(grafting, reference):
+@pytest.mark.parametrize(
+    ("grafting", "b2", "reference"),
+    [
+        ("sgd", 1.0, optax.identity()),
+        ("rms", 1.0, optax.scale_by_rss(0.0, 1e-6)),
+        ("rms", 0.9, optax.scale_by_adam(b1=0.0, b2=0.9, eps=1e-6)),
+    ],
+)
+def test_grafting_takes_the_length_of_another_step(grafting, b2, reference):
     gradients = {"w": jnp.float32(normal(5, 3, 4)), "b": jnp.float32(normal(5, 6, seed=1))}
-    found = updates_of(optimizers.scale_by_shampoo(grafting=grafting), gradients)
-    plain = updates_of(optimizers.scale_by_shampoo(), gradients)
+    found = updates_of(optimizers.scale_by_shampoo(b2, grafting=grafting), gradients)
+    plain = updates_of(optimizers.scale_by_shampoo(b2), gradients)
     expected = updates_of(reference, gradients)
     for name in gradients:
         for step in range(5):

@@ -60,6 +60,15 @@ def test_two_is_the_default_exponent():
         np.testing.assert_allclose(optimizers.dual_norm(g, "lp_linf"), np.linalg.norm(g, axis=0).sum(), rtol=1e-12)
 
 
+def test_directions_without_gradient_get_no_step():
+    with jax.enable_x64(True):
+        u, v = normal(4), normal(3, seed=1)
+        tx = optimizers.scale_by_steepest_descent("spectral", dual_scale=False, ns_steps=None)
+        g = np.outer(u, v)
+        expected = g / np.linalg.norm(u) / np.linalg.norm(v)
+        np.testing.assert_allclose(tx.update(g, tx.init(g))[0], expected, rtol=1e-12)
+
+
 def test_layers_share_one_sum_of_dual_norms():
     with jax.enable_x64(True):
         gradient = {"w": normal(3, 4), "e": normal(5, 2, seed=1), "b": normal(4, seed=2)}
