@@ -169,3 +169,14 @@ def test_shards_equal_all_images(average):
         out_specs=PartitionSpec(),
     )
     np.testing.assert_array_equal(jax.jit(sharded)(jax.tree.map(jnp.asarray, data)), measure(data, average=average))
+
+
+def test_what_must_be_found_comes_before_a_crowd_around_it():
+    truth = jnp.array([[[0.0, 0, 20, 20], [0, 0, 10, 10]]])
+    boxes = jnp.array([[[0.0, 0, 10, 9], [5, 5, 9, 9]]])  # both inside the crowd, the first near the object too
+    kind, crowd = jnp.zeros((1, 2), jnp.int32), jnp.array([[True, False]])
+    for order in ([0, 1], [1, 0]):
+        sides = {"true_boxes": truth[:, jnp.array(order)], "ignored": crowd[:, jnp.array(order)]}
+        for scores in ([[0.9, 0.8]], [[0.8, 0.9]]):
+            data = {"boxes": boxes, "scores": jnp.array(scores), "classes": kind, "true_classes": kind, **sides}
+            assert measure(data, np.array([0.5])) == 1
