@@ -51,15 +51,12 @@ CASES = {
 }
 # Tolerances are float64's, except where a peer works in float32, adds a guard, or loses digits itself.
 LOOSE = {
-    "lovasz_softmax": 1e-6,  # the Jaccard index is computed in float32
-    "lovasz_hinge": 1e-6,
     "ciou": 1e-6,  # 1e-7 is added to the denominators of the trade-off
     "generalized_dice_square": 1e-7,  # the weights are float32
     "generalized_dice_simple": 1e-7,
     "psnr": 1e-6,  # the logarithm of 10 is float32
     "bleu_2": 1e-6,  # float32 on both sides
     "bleu_4": 1e-6,
-    "frechet": 1e-6,  # the root of eigenvalues
 }
 
 
@@ -74,7 +71,7 @@ def test_equals_the_public_implementation(case):
     golden = parts(case)
     wanted = golden.pop("loss")
     gradients = {n.removeprefix("grad_"): golden.pop(n) for n in list(golden) if n.startswith("grad_")}
-    rtol = LOOSE.get(case, 1e-9)
+    rtol = LOOSE.get(case, 1e-11)
 
     @jax.jit
     def run(moving, fixed):
