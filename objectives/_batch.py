@@ -1,13 +1,12 @@
 """The batch of a coupled loss when it is split over devices: sums over all of it, and all of it in one place."""
 
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._typing import Array
+from objectives._typing import Array, AxisName
 
-AxisName: TypeAlias = str | tuple[str, ...] | None
 T = TypeVar("T")
 
 

@@ -7,13 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName
 from objectives._inputs import Labels, compute_dtype, is_class, pick
-from objectives._typing import Array, ArrayLike, Bool, Integer, Real
+from objectives._typing import Array, AxisName
 
-ClassLabels: TypeAlias = (
-    Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"]
-)
 Penalty: TypeAlias = Callable[[Array], Array]
 
 

@@ -11,4 +11,11 @@ ArrayLike: TypeAlias = jax.Array | np.ndarray
 Scalar: TypeAlias = int | float | np.number | Num[ArrayLike, ""]
 """A float hyperparameter: a Python or NumPy number, or a (possibly traced) array of rank 0."""
 
-__all__ = ["Array", "ArrayLike", "Bool", "Float", "Integer", "Real", "Scalar"]
+# Class ids [...], or probabilities (one-hot included) [..., C].
+ClassLabels: TypeAlias = (
+    Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"]
+)
+# Mapped axes over which a batch is split under `shard_map`; None where it is not.
+AxisName: TypeAlias = str | tuple[str, ...] | None
+
+__all__ = ["Array", "ArrayLike", "AxisName", "Bool", "ClassLabels", "Float", "Integer", "Real", "Scalar"]

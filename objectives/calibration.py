@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import Labels, clean, compute_dtype, finish, hyperparameter, pick, static_integer
 from objectives._numerics import power, root
-from objectives._probabilities import Classes, ClassLabels, gather, log_softmax
+from objectives._probabilities import Classes, gather, log_softmax
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Scalar
 
 Mean: TypeAlias = Callable[..., Array]
 

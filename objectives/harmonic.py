@@ -25,7 +25,7 @@ from objectives._inputs import (
     mask,
 )
 from objectives._softmax import expected_penalty
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 
 Distance: TypeAlias = (
     Literal["euclidean", "mahalanobis", "cosine", "manhattan", "minkowski", "chebyshev", "canberra", "bray_curtis"]
@@ -90,7 +90,7 @@ def harmonic_logits(
 def harmonic_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     exponent: Scalar | None = None,
     epsilon: Scalar = 1e-9,

@@ -42,7 +42,7 @@ from objectives._inputs import (
     real,
 )
 from objectives._numerics import root, unit_vectors
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Scalar
 from objectives._vectors import log_sum_exp
 
 
@@ -52,7 +52,7 @@ def contrastive_loss(
     *,
     margin: Scalar = 1.0,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""Contrastive loss: positives are pulled to distance zero, negatives pushed beyond a margin.
 
@@ -103,7 +103,7 @@ def triplet_loss(
     mining: Literal["all", "hard", "semi_hard"] = "hard",
     squared: bool = False,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""Triplet loss: an anchor is to be nearer to its positives than to its negatives by a margin.
 
@@ -183,7 +183,7 @@ def n_pair_loss(
     labels: Integer[ArrayLike, " batch"],
     *,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""N-pair loss: an anchor's positive against the positives of all other classes at once, by inner products.
 
@@ -238,7 +238,7 @@ def circle_loss(
     margin: Scalar = 0.25,
     scale: Scalar = 256.0,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""Circle loss: every cosine is weighted by how far it is from its optimum.
 
@@ -297,7 +297,7 @@ def multi_similarity_loss(
     threshold: Scalar = 0.5,
     mining_margin: Scalar | None = 0.1,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""Multi-similarity loss: pairs are mined by relative similarity and weighted by similarity to all the others.
 
@@ -410,7 +410,7 @@ def update_centers(
     *,
     rate: Scalar = 0.5,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "classes features"]:
     r"""The centres of `center_loss` after a batch: each moves towards the embeddings of its class.
 
@@ -464,7 +464,7 @@ class _Pairs(NamedTuple):
     negative: Array
     own: Array  # where an anchor stands among the others `[A]`
     kept: Array | None
-    axis_name: str | tuple[str, ...] | None
+    axis_name: AxisName
 
     @property
     def comparable(self) -> Array:
@@ -477,7 +477,7 @@ def _read(
     embeddings: ArrayLike,
     labels: ArrayLike,
     where: ArrayLike | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
     *,
     normalise: bool = False,
 ) -> _Pairs:

@@ -21,7 +21,7 @@ from objectives._inputs import (
     mask,
 )
 from objectives._numerics import unit_vectors
-from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Scalar
 
 
 def cross_correlation_matrix(
@@ -30,7 +30,7 @@ def cross_correlation_matrix(
     *,
     epsilon: Scalar = 1e-5,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "features_a features_b"]:
     r"""Correlation over the batch between every feature of one view and every feature of the other.
 
@@ -75,7 +75,7 @@ def barlow_twins_loss(
     redundancy_weight: Scalar = 5e-3,
     epsilon: Scalar = 1e-5,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Barlow Twins: the cross-correlation of two views is driven to the identity matrix.
 
@@ -174,7 +174,7 @@ def info_nce_loss(
     *,
     temperature: Scalar = 0.1,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""InfoNCE: each example of the first view is to find its other view among those of the whole batch.
 
@@ -230,7 +230,7 @@ def _correlate(
     embeddings_b: ArrayLike,
     epsilon: Scalar,
     where: ArrayLike | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
 ) -> tuple[Array, Array]:
     """The cross-correlation matrix and the number of examples in it."""
     first, second = floating(function, "embeddings_a", embeddings_a), floating(function, "embeddings_b", embeddings_b)
@@ -248,9 +248,7 @@ def _correlate(
     return all_sum(a.T @ b, axis_name) / size, count
 
 
-def _standardize(
-    values: Array, kept: Array | None, size: Array, epsilon: Scalar, axis_name: str | tuple[str, ...] | None
-) -> Array:
+def _standardize(values: Array, kept: Array | None, size: Array, epsilon: Scalar, axis_name: AxisName) -> Array:
     """Features with mean 0 and variance 1 over the examples kept, which are `size` on all devices together."""
     for _ in range(2):  # the second time takes away the rounding error of the first mean
         values = clean(values - all_sum(jnp.sum(values, axis=0), axis_name) / size, kept)

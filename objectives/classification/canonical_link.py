@@ -29,7 +29,7 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._softmax import expected_penalty
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float
 
 
 class ConvexPotential(NamedTuple):
@@ -200,7 +200,7 @@ def canonical_link(
 
 def legendretron_loss(
     scores: Float[ArrayLike, "*batch scores"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     potential: Callable[[Array], Array],
     where: Bool[ArrayLike, "*batch"] | None = None,

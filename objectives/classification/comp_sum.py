@@ -15,13 +15,13 @@ import jax.numpy as jnp
 
 from objectives._inputs import check_same_shape, clean, compute_dtype, finish, floating, hyperparameter
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.classification._shared import expected_loss, expm1_ratio, of_classes
 
 
 def comp_sum_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     tau: Scalar = 1.0,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -65,7 +65,7 @@ def comp_sum_loss(
 
 def generalized_cross_entropy_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     q: Scalar = 0.7,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -108,7 +108,7 @@ def generalized_cross_entropy_loss(
 
 def softmax_mae_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -148,7 +148,7 @@ def softmax_mae_loss(
 def smooth_adversarial_comp_sum_loss(
     logits: Float[ArrayLike, "*batch classes"],
     adversarial_logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     tau: Scalar = 1.0,
     rho: Scalar = 1.0,

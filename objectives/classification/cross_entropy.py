@@ -16,13 +16,13 @@ from objectives._inputs import (
     mask,
 )
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Real, Scalar
 from objectives.classification._shared import read_binary
 
 
 def softmax_cross_entropy(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     label_smoothing: Scalar = 0.0,
     class_weights: Real[ArrayLike, " classes"] | None = None,
@@ -127,7 +127,7 @@ def sigmoid_cross_entropy(
 
 def squentropy_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:

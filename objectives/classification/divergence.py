@@ -19,13 +19,13 @@ import numpy as np
 
 from objectives._inputs import check_callable, compute_dtype, finish, floating, hyperparameter
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.classification._shared import expm1_ratio
 
 
 def f_divergence_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     generator: Callable[[Array], Array],
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -70,7 +70,7 @@ def f_divergence_loss(
 
 def kl_divergence_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -105,7 +105,7 @@ def kl_divergence_loss(
 
 def jensen_shannon_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -147,7 +147,7 @@ def jensen_shannon_loss(
 
 def chi_squared_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -186,7 +186,7 @@ def chi_squared_loss(
 
 def hellinger_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -222,7 +222,7 @@ def hellinger_loss(
 
 def alpha_divergence_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     alpha: Scalar = 0.5,
     where: Bool[ArrayLike, "*batch"] | None = None,

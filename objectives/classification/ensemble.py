@@ -17,7 +17,7 @@ from objectives._inputs import (
     prng_key,
     real,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 
 
 def ensloss(
@@ -27,7 +27,7 @@ def ensloss(
     *,
     lam: Scalar = 0.0,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""EnsLoss: a surrogate whose gradient is that of a random convex and calibrated loss of the margins.
 
@@ -123,7 +123,7 @@ def _derivatives(
     margins: Array,
     lam: Scalar,
     kept: Array | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
 ) -> Array:
     """Random derivatives, the k-th smallest to the k-th smallest kept margin of the global batch."""
     largest = float(jnp.finfo(margins.dtype).max)

@@ -34,7 +34,7 @@ from objectives._inputs import (
     pick,
 )
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.classification._shared import expm1_ratio
 
 
@@ -135,7 +135,7 @@ def entmax(logits: Float[ArrayLike, "*batch classes"], *, alpha: Scalar = 1.5) -
 
 def sparsemax_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -175,7 +175,7 @@ def sparsemax_loss(
 
 def entmax15_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -211,7 +211,7 @@ def entmax15_loss(
 
 def entmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     alpha: Scalar = 1.5,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -253,7 +253,7 @@ def entmax_loss(
 
 def fenchel_young_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     conjugate: Callable[[Array], Array],
     regularizer: Callable[[Array], Array],

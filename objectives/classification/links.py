@@ -6,7 +6,7 @@ from jax import lax
 
 from objectives._inputs import check_classes, compute_dtype, finish, floating, hyperparameter, static_integer
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.classification._shared import expected_loss, of_classes
 
 
@@ -44,7 +44,7 @@ def log_stablemax(logits: Float[ArrayLike, "*batch classes"]) -> Float[Array, "*
 
 def stablemax_cross_entropy(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -116,7 +116,7 @@ def sparse_softmax(logits: Float[ArrayLike, "*batch classes"], *, k: int = 10) -
 
 def sparse_softmax_cross_entropy(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     k: int = 10,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -165,7 +165,7 @@ def sparse_softmax_cross_entropy(
 
 def spherical_z_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     a: Scalar = 0.1,
     b: Scalar = 10.0,
@@ -224,7 +224,7 @@ def spherical_z_loss(
 
 def relu_classifier_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     epsilon: Scalar = 1e-7,
     normalize: bool = False,

@@ -19,7 +19,7 @@ from jax import lax
 
 from objectives._inputs import check_callable, compute_dtype, finish, floating, hyperparameter, is_class, pick
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Real, Scalar
 from objectives.classification._shared import expected_loss, of_classes, read_binary
 
 
@@ -251,7 +251,7 @@ def tangent_loss(
 
 def crammer_singer_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     margin: Scalar = 1.0,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -305,7 +305,7 @@ def crammer_singer_loss(
 
 def weston_watkins_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     margin: Scalar = 1.0,
     where: Bool[ArrayLike, "*batch"] | None = None,

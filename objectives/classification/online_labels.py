@@ -8,7 +8,7 @@ from jax import lax
 
 from objectives._inputs import Labels, compute_dtype, describe, finish, hyperparameter, is_class, static_integer
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Scalar
 
 
 class OnlineLabels(NamedTuple):
@@ -108,7 +108,7 @@ def collect_online_labels(
     labels: Integer[ArrayLike, "*batch"],
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> OnlineLabels:
     """The state with the predicted probabilities of a batch's correctly classified examples added to their classes.
 

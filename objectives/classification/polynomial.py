@@ -26,12 +26,12 @@ from objectives._inputs import (
 )
 from objectives._numerics import power
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Real, Scalar
 
 
 def poly_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     epsilon: Scalar = 2.0,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -73,7 +73,7 @@ def poly_loss(
 
 def poly_n_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     epsilons: Real[ArrayLike, " order"] | Sequence[Scalar],
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -127,7 +127,7 @@ def poly_n_loss(
 
 def focal_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     gamma: Scalar = 2.0,
     alpha: Real[ArrayLike, " classes"] | None = None,
@@ -255,7 +255,7 @@ def poly_focal_loss(
 
 def taylor_cross_entropy_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     order: int = 2,
     where: Bool[ArrayLike, "*batch"] | None = None,

@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import check_same_shape, clean, compute_dtype, finish, floating, mask, real
 from objectives._probabilities import gather
-from objectives._typing import Array, ArrayLike
+from objectives._typing import Array, ArrayLike, AxisName
 
 
 def forecast(

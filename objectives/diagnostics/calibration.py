@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_choice,
     clean,
@@ -24,9 +24,9 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._numerics import root
-from objectives._probabilities import ClassLabels, log_softmax
+from objectives._probabilities import log_softmax
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Real
 from objectives.diagnostics._bins import bin_index, forecast
 
 Binning = Literal["uniform", "equal_mass"]

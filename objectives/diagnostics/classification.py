@@ -29,12 +29,12 @@ from objectives._inputs import (
     pick,
     real,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Real, Scalar
 
 
 def accuracy(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -73,7 +73,7 @@ def accuracy(
 
 def top_k_accuracy(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     k: int = 5,
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -117,10 +117,10 @@ def top_k_accuracy(
 
 def confusion_matrix(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "classes classes"]:
     r"""How many examples of every class were predicted as every class.
 
@@ -161,11 +161,11 @@ def confusion_matrix(
 
 def precision(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     average: Literal["macro", "weighted", "micro", "none"] = "macro",
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Precision: the share of a class's predictions that are right.
 
@@ -207,11 +207,11 @@ def precision(
 
 def recall(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     average: Literal["macro", "weighted", "micro", "none"] = "macro",
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Recall: the share of a class's labels that are found.
 
@@ -253,12 +253,12 @@ def recall(
 
 def f_beta_score(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     beta: Scalar = 1.0,
     average: Literal["macro", "weighted", "micro", "none"] = "macro",
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""F-beta score: the harmonic mean of precision and recall, in which recall counts beta times as much.
 
@@ -302,10 +302,10 @@ def f_beta_score(
 
 def mean_iou(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Mean intersection over union of the classes that labels or predictions have.
 
@@ -344,10 +344,10 @@ def mean_iou(
 
 def matthews_correlation(
     predictions: Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Matthews correlation coefficient of labels and predictions, of any number of classes.
 
@@ -396,7 +396,7 @@ def average_precision(
     labels: Real[ArrayLike, " batch"] | Bool[ArrayLike, " batch"],
     *,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Average precision of a ranking: the mean, over the positives, of the precision at their scores.
 
@@ -484,7 +484,7 @@ def _matrix(
     predictions: ArrayLike,
     labels: ArrayLike,
     where: ArrayLike | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
 ) -> Array:
     """The confusion matrix, labels by predictions."""
     scores, targets, valid, kept = _read(function, predictions, labels, where)

@@ -16,7 +16,7 @@ from jax import lax
 from objectives._batch import all_sum, gather
 from objectives._boxes import geometry, ratio
 from objectives._inputs import clean, compute_dtype, describe, integers, mask, real, static_integer
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real
 
 LEVELS = {"101-point": 100, "11-point": 10}
 COCO = tuple(n / 100 for n in range(50, 100, 5))
@@ -40,7 +40,7 @@ def mean_average_precision(
     ignored: Bool[ArrayLike, "images objects"] | None = None,
     where: Bool[ArrayLike, "images detections"] | None = None,
     true_where: Bool[ArrayLike, "images objects"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Mean average precision (mAP) of detected boxes, COCO's or PASCAL VOC's, over classes and thresholds of the IoU.
 

@@ -7,15 +7,15 @@ import numpy as np
 from objectives._batch import all_sum
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, describe, finish, floating, mask, real
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Integer
 
 
 def perplexity(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Perplexity: the exponential of the mean cross-entropy over all tokens.
 
@@ -56,7 +56,7 @@ def inception_score(
     logits: Float[ArrayLike, "batch classes"],
     *,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Inception score of generated examples, from a classifier's logits: sure of each, and of all classes.
 
@@ -166,7 +166,7 @@ def bleu_score(
     candidate_lengths: Integer[ArrayLike, " batch"],
     reference_lengths: Integer[ArrayLike, "batch references"],
     max_order: int = 4,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""BLEU of a corpus of token ids: the geometric mean of n-gram precisions, times a penalty for brevity.
 

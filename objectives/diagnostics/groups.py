@@ -6,7 +6,7 @@ Nothing here has a gradient.
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     clean,
@@ -18,7 +18,7 @@ from objectives._inputs import (
     real,
     static_integer,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 from objectives.diagnostics._bins import bin_index, forecast
 
 

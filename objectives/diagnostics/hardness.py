@@ -18,8 +18,7 @@ from objectives._inputs import (
     pick,
 )
 from objectives._numerics import unit_vectors
-from objectives._probabilities import ClassLabels
-from objectives._typing import Array, ArrayLike, Bool, Float
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float
 
 
 def angular_visual_hardness(

@@ -20,7 +20,7 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._numerics import root, unit_vectors
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import distribution, only_ids, present
 from objectives.reductions import reduce_mean
 
@@ -31,7 +31,7 @@ def false_head_rate(
     *,
     border: int | Integer[ArrayLike, ""],
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""False head rate: how often a tail class is taken for a head class.
 
@@ -156,7 +156,7 @@ def cone_effect(
     features: Float[ArrayLike, "examples features"],
     *,
     where: Bool[ArrayLike, " examples"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Mean cosine of all pairs of features: near 1 where they lie in a narrow cone, about 0 where they are spread.
 
@@ -206,7 +206,7 @@ def fisher_discriminant_ratio(
     classes: int,
     epsilon: Scalar = 1e-6,
     where: Bool[ArrayLike, " examples"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Fisher's discriminant ratio: how far apart classes lie, in units of their own spread.
 

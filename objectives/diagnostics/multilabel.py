@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._batch import all_sum
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 from objectives.multilabel._batch import macro_mean, read_batch
 
 
@@ -14,7 +14,7 @@ def macro_auc(
     labels: Real[ArrayLike, "batch labels"] | Bool[ArrayLike, "batch labels"],
     *,
     where: Bool[ArrayLike, "batch labels"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Macro-AUC: the mean over labels of the share of pairs of a positive and a negative in the right order.
 

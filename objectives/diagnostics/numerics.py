@@ -9,7 +9,7 @@ from jax import lax
 from objectives._batch import all_sum
 from objectives._inputs import is_class
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer
 
 
 def softmax_collapse_fraction(
@@ -18,7 +18,7 @@ def softmax_collapse_fraction(
     *,
     dtype: jax.typing.DTypeLike = jnp.float32,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Share of examples whose cross-entropy, and its gradient, is exactly 0 after rounding: softmax collapse.
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._inputs import check_same_shape, clean, compute_dtype, mask, real
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 
 
 def roc_auc(
@@ -12,7 +12,7 @@ def roc_auc(
     labels: Real[ArrayLike, "*batch"] | Bool[ArrayLike, "*batch"],
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Area under the ROC curve: the share of pairs of a positive and a negative that are in the right order.
 

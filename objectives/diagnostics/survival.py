@@ -6,7 +6,7 @@ from jax import lax
 from objectives._batch import gather
 from objectives._entries import entries
 from objectives._inputs import check_rank
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 
 
 def concordance_index(
@@ -15,7 +15,7 @@ def concordance_index(
     events: Real[ArrayLike, " batch"] | Bool[ArrayLike, " batch"],
     *,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Harrell's concordance index: how often of two examples the one of larger risk has the event first.
 

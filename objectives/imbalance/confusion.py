@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from objectives._batch import all_sum
 from objectives._inputs import hyperparameter
 from objectives._numerics import root
-from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real, Scalar
 from objectives.classification._shared import read_binary
 from objectives.imbalance._shared import present
 
@@ -46,7 +46,7 @@ def soft_confusion_matrix(
     scale: Scalar = 73.0,
     apply_sigmoid: bool = True,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> SoftConfusion:
     r"""Soft counts of the binary confusion matrix: of amplified probabilities.
 
@@ -95,7 +95,7 @@ def anyloss(
     beta: Scalar = 1.0,
     apply_sigmoid: bool = True,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""AnyLoss: one minus a metric of the soft confusion matrix of `soft_confusion_matrix`.
 
@@ -202,7 +202,7 @@ def _count(
     scale: Scalar,
     apply_sigmoid: bool,
     where: ArrayLike | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
 ) -> SoftConfusion:
     """The one count of this file. The decision against is a sigmoid of its own, for its small values."""
     scores, positive, kept = read_binary(function, logits, labels, where)

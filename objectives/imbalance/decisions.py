@@ -20,12 +20,12 @@ from objectives._inputs import (
     pick,
     real,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Integer, Real, Scalar
 
 
 def decision_theoretic_loss(
     logits: Float[ArrayLike, "particles *batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     utility: Real[ArrayLike, "classes classes"] | None = None,
     alpha: Scalar = 1.0,

@@ -26,7 +26,7 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import boolean, distribution, only_ids
 from objectives.imbalance.rivals import weighted_rivals
 
@@ -96,7 +96,7 @@ def softmax_equalization_loss(
 
 def equalization_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     frequencies: Real[ArrayLike, " classes"],
     threshold: Scalar = 1.77e-3,
@@ -190,7 +190,7 @@ def equalization_state(classes: int) -> EqualizationState:
 
 def equalization_v2_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     state: EqualizationState,
     gamma: Scalar = 12.0,
@@ -251,13 +251,13 @@ def equalization_v2_loss(
 def record_equalization(
     state: EqualizationState,
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     gamma: Scalar = 12.0,
     mu: Scalar = 0.8,
     alpha: Scalar = 4.0,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> EqualizationState:
     r"""The state of `equalization_v2_loss` after a batch: the gradients of its logits, class by class, are added.
 

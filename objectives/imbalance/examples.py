@@ -19,14 +19,14 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Integer, Real, Scalar
 from objectives.classification._shared import read_binary
 from objectives.imbalance._shared import present
 
 
 def influence_balanced_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     features: Float[ArrayLike, "*batch features"],
     *,
     alpha: Scalar = 1000.0,

@@ -7,17 +7,17 @@ import jax.numpy as jnp
 from objectives._batch import all_sum
 from objectives._inputs import class_vector, clean, compute_dtype, finish, hyperparameter
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import distribution, only_ids, present
 
 
 def class_mean_log_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     class_weights: Real[ArrayLike, " classes"] | None = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Cross-entropy averaged within every class, then over classes: the log-loss of PLAsTiCC.
 
@@ -82,7 +82,7 @@ def density_normalized_edge_loss(
     beta: Scalar = 1.0,
     normalize: Literal["foreground", "group"] = "foreground",
     where: Bool[ArrayLike, "*edges"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Density-normalised loss of the edges of scene graphs: per annotated edge, however many are not annotated.
 

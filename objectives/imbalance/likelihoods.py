@@ -20,13 +20,13 @@ from objectives._inputs import (
 )
 from objectives._numerics import unit_vectors
 from objectives._softmax import expected_penalty
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import boolean, log_share
 
 
 def gaussian_mixture_likelihood_loss(
     queries: Float[ArrayLike, "*batch features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     keys: Float[ArrayLike, "keys features"],
     key_labels: Integer[ArrayLike, " keys"],
     *,

@@ -35,13 +35,13 @@ from objectives._inputs import (
 )
 from objectives._log_domain import log_sum_exp_others
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Real, Scalar
 from objectives.imbalance._shared import log_share, scaled_log
 
 
 def adjusted_softmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Real[ArrayLike, " classes"] | None = None,
     shift: Real[ArrayLike, " classes"] | None = None,
@@ -96,7 +96,7 @@ def adjusted_softmax_loss(
 
 def balanced_softmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     class_counts: Real[ArrayLike, " classes"],
     where: Bool[ArrayLike, "*batch"] | None = None,
@@ -138,7 +138,7 @@ def balanced_softmax_loss(
 
 def logit_adjusted_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     class_counts: Real[ArrayLike, " classes"],
     tau: Scalar = 1.0,
@@ -184,7 +184,7 @@ def logit_adjusted_loss(
 
 def cdt_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     class_counts: Real[ArrayLike, " classes"],
     gamma: Scalar = 0.3,
@@ -229,7 +229,7 @@ def cdt_loss(
 
 def vs_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     class_counts: Real[ArrayLike, " classes"],
     gamma: Scalar = 0.3,
@@ -285,7 +285,7 @@ def vs_loss(
 
 def ldam_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     class_counts: Real[ArrayLike, " classes"],
     max_margin: Scalar = 0.5,

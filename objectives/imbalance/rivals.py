@@ -35,7 +35,7 @@ from objectives._inputs import (
     real,
 )
 from objectives._softmax import expected_penalty, read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import distribution, only_ids
 
 
@@ -110,7 +110,7 @@ def accumulate_class_counts(
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " classes"]:
     r"""Counts of the classes with those of a batch added: the state of `seesaw_loss`, or counts of a data set.
 

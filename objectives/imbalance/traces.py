@@ -35,7 +35,7 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._numerics import unit_vectors
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import distribution, only_ids, present
 from objectives.imbalance.rivals import weighted_rivals
 
@@ -206,7 +206,7 @@ def label_centroids(
     *,
     labels: int,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[Float[Array, "labels features"], Float[Array, " labels"]]:
     r"""The mean direction of the features of every label in the batch, and how many there are.
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -18,7 +18,7 @@ from objectives._inputs import (
     static_integer,
 )
 from objectives._numerics import root
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.imbalance._shared import present
 
 
@@ -74,7 +74,7 @@ def correlation_loss(
     weights: Real[ArrayLike, "*batch"] | None = None,
     epsilon: Scalar = 1e-7,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""One minus Pearson's correlation coefficient: 0 for predictions that rise linearly with the targets, at most 2.
 
@@ -126,7 +126,7 @@ def cisir_loss(
     correlation_strength: Scalar = 1.0,
     epsilon: Scalar = 1e-7,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""CISIR's loss: the mean squared error with important targets first, and `correlation_loss`.
 

@@ -25,7 +25,7 @@ from objectives._inputs import (
 )
 from objectives._log_domain import log_sum_exp, log_sum_exp_others
 from objectives._numerics import root
-from objectives._typing import Array, ArrayLike, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Scalar
 
 
 class Problem(NamedTuple):
@@ -180,7 +180,7 @@ def descend(turned: Array) -> Array:
     return (1 - 2 * (half_turns % 2)) * jnp.cos(turned) - 2 * half_turns
 
 
-def total(values: Array, axis_name: str | tuple[str, ...] | None) -> Array:
+def total(values: Array, axis_name: AxisName) -> Array:
     """The sum over the batch, and over the devices that share it."""
     summed = jnp.sum(values)
     return all_sum(summed, axis_name)

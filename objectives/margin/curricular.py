@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from objectives._inputs import class_labels, clean, compute_dtype, hyperparameter, mask
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Scalar
 from objectives.margin._equation import add_angle, inverse_length, margin_softmax, read, shift_angle, total, vectors
 
 
@@ -62,7 +62,7 @@ def update_curriculum(
     *,
     decay: Scalar = 0.99,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Curriculum:
     r"""The moving average of the cosines between embeddings and their classes.
 

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._inputs import hyperparameter, prng_key
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Scalar
 from objectives.margin._equation import Problem, add_angle, margin_softmax, read
 
 
 def elastic_arcface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     key: Array,
     *,
     scale: Scalar = 64.0,
@@ -20,7 +20,7 @@ def elastic_arcface_loss(
     std: Scalar = 0.0125,
     plus: bool = False,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""ElasticFace-Arc: ArcFace with a margin drawn anew for every example and step.
 
@@ -72,7 +72,7 @@ def elastic_arcface_loss(
 def elastic_cosface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     key: Array,
     *,
     scale: Scalar = 64.0,
@@ -80,7 +80,7 @@ def elastic_cosface_loss(
     std: Scalar = 0.0125,
     plus: bool = False,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""ElasticFace-Cos: CosFace with a margin drawn anew for every example and step.
 
@@ -140,7 +140,7 @@ def _draw(
     mean: Scalar,
     std: Scalar,
     plus: bool,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
 ) -> Array:
     """Margins `[..., 1]`, one an example of the global batch; with `plus`, larger for smaller target cosines."""
     key, shape = prng_key(function, "key", key), problem.lengths.shape

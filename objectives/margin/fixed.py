@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from objectives._inputs import hyperparameter
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.margin._equation import add_angle, descend, margin_softmax, read, shift_angle
 from objectives.margin._equation import angle as angle_of
 
@@ -14,7 +14,7 @@ from objectives.margin._equation import angle as angle_of
 def margin_softmax_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     margin: Callable[[Array], Array],
     scale: Scalar = 64.0,
@@ -68,7 +68,7 @@ def margin_softmax_loss(
 def arcface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 64.0,
     margin: Scalar = 0.5,
@@ -115,7 +115,7 @@ def arcface_loss(
 def subcenter_arcface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 64.0,
     margin: Scalar = 0.5,
@@ -162,7 +162,7 @@ def subcenter_arcface_loss(
 def cosface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 64.0,
     margin: Scalar = 0.35,
@@ -206,7 +206,7 @@ def cosface_loss(
 def sphereface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     margin: Scalar = 4.0,
     scale: Scalar = 1.0,
@@ -255,7 +255,7 @@ def sphereface_loss(
 def sphereface_r_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 30.0,
     margin: Scalar = 1.5,
@@ -341,7 +341,7 @@ def combined_margin(*, factor: Scalar = 1.0, angle: Scalar = 0.0, cosine: Scalar
 def combined_margin_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 64.0,
     factor: Scalar = 1.0,

@@ -16,13 +16,13 @@ from objectives._inputs import (
 )
 from objectives._numerics import root
 from objectives._softmax import read as read_logits
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Integer, Scalar
 from objectives.margin._equation import Problem, margin_softmax
 
 
 def logit_annealing_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     offset: Scalar = 2.0,
     temperature: Scalar = 0.75,

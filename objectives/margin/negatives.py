@@ -9,7 +9,7 @@ from jax import lax
 
 from objectives._inputs import check_callable, class_labels, clean, compute_dtype, hyperparameter, mask, prng_key
 from objectives._log_domain import log_sum_exp
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Scalar
 from objectives.margin._equation import Problem, cosines, length, margin_softmax, read, vectors
 
 
@@ -22,7 +22,7 @@ def unpg_loss(
     scale: Scalar = 64.0,
     whisker: Scalar = 1.5,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Unified negative pair generation: the dissimilar pairs of the batch are negatives of every example besides.
 
@@ -91,7 +91,7 @@ def partial_fc_loss(
     samples: int,
     scale: Scalar = 64.0,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Partial FC: margin softmax over the classes of the batch and as many random others as make up a sample.
 

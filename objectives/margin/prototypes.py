@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from objectives._inputs import floating, hyperparameter, prng_key
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.margin._equation import margin_softmax, read
 
 BLOCK = 1024
@@ -105,7 +105,7 @@ def equiangular_basis_vectors(
 def equiangular_basis_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     basis: Float[ArrayLike, "classes features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     temperature: Scalar = 0.07,
     where: Bool[ArrayLike, "*batch"] | None = None,

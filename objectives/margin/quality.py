@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from objectives._inputs import check_rank, clean, compute_dtype, finish, floating, hyperparameter, mask
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Scalar
 from objectives.margin._equation import add_angle, length, margin_softmax, read, shift_angle, total
 
 EPSILON = 1e-3
@@ -67,7 +67,7 @@ def update_norm_statistics(
     *,
     decay: Scalar = 0.99,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> NormStatistics:
     r"""Moving averages of the mean and the standard deviation of the embeddings' lengths.
 
@@ -125,7 +125,7 @@ def update_norm_statistics(
 def adaface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     statistics: NormStatistics,
     *,
     scale: Scalar = 64.0,
@@ -193,7 +193,7 @@ def adaface_loss(
 def magface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 64.0,
     low_margin: Scalar = 0.45,

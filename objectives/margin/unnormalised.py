@@ -16,14 +16,14 @@ from objectives._inputs import (
     mask,
     real,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Real, Scalar
 from objectives.margin._equation import angle, inverse_length, length, read
 
 
 def sface_loss(
     embeddings: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "classes features"] | Float[ArrayLike, "classes centres features"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     scale: Scalar = 64.0,
     slope: Scalar = 80.0,

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import check_rank, check_same_shape, clean, compute_dtype, floating, mask, real
-from objectives._typing import Array, ArrayLike
+from objectives._typing import Array, ArrayLike, AxisName
 
 
 class LabelBatch(NamedTuple):

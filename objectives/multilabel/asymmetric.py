@@ -7,7 +7,7 @@ from jax import lax
 from objectives._inputs import compute_dtype, finish, hyperparameter, is_class
 from objectives._numerics import power
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Real, Scalar
 from objectives.classification._shared import read_binary
 
 
@@ -77,7 +77,7 @@ def asymmetric_loss(
 
 def asymmetric_single_label_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     gamma_pos: Scalar = 0.0,
     gamma_neg: Scalar = 4.0,

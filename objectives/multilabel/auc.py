@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import check_choice
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 from objectives.multilabel._batch import LabelBatch, macro_mean, masked_logsumexp, read_batch, safe_mean
 
 CHUNK = 256

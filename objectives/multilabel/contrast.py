@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from objectives._batch import AxisName, all_sum
+from objectives._batch import all_sum
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -15,7 +15,7 @@ from objectives._inputs import (
     mask,
     real,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real, Scalar
 from objectives.multilabel._batch import masked_logsumexp, read_batch, safe_mean
 
 

@@ -6,7 +6,6 @@ The transition matrix T `[C, C]` has in row i the distribution of the noisy labe
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import AxisName
 from objectives._inputs import (
     Labels,
     check_classes,
@@ -20,9 +19,9 @@ from objectives._inputs import (
     hyperparameter,
     mask,
 )
-from objectives._probabilities import ClassLabels, gather, log_softmax, log_sum_exp
+from objectives._probabilities import gather, log_softmax, log_sum_exp
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Real, Scalar
 
 
 def forward_correction_loss(

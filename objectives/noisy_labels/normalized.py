@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from objectives._inputs import Labels, check_callable, check_choice, compute_dtype, finish, hyperparameter
 from objectives._numerics import power
-from objectives._probabilities import Classes, ClassLabels, Penalty, log_softmax
+from objectives._probabilities import Classes, Penalty, log_softmax
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 
 Active = Literal["ce", "focal", "nce", "nfl"]
 Passive = Literal["mae", "rce", "nmae", "nrce"]

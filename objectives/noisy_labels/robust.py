@@ -17,9 +17,9 @@ from objectives._inputs import (
     mask,
     pick,
 )
-from objectives._probabilities import ClassLabels, log_softmax
+from objectives._probabilities import log_softmax
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 
 
 def ldr_kl_loss(

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from objectives._batch import AxisName
 from objectives._inputs import (
     check_choice,
     check_same_shape,
@@ -29,7 +28,7 @@ from objectives._inputs import (
     to_array,
 )
 from objectives._probabilities import gather
-from objectives._typing import Array, ArrayLike, Bool, Float, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Scalar
 
 Regularizer = Literal["hard", "linear", "log", "mixture"]
 

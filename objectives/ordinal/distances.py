@@ -6,7 +6,7 @@ import numpy as np
 
 from objectives._inputs import compute_dtype, describe, finish, hyperparameter, real
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Integer, Scalar
 from objectives.scoring_rules.classes import cumulative_gaps
 
 
@@ -68,7 +68,7 @@ def soft_ordinal_labels(
 
 def earth_movers_distance_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     power: Scalar = 1.0,
     where: Bool[ArrayLike, "*batch"] | None = None,

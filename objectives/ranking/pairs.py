@@ -6,7 +6,7 @@ from jax import lax
 
 from objectives._batch import all_sum
 from objectives._inputs import check_same_shape, clean, compute_dtype, floating, mask, real
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 
 BLOCK = 256
 """Rows of the matrix of pairs that are held at a time."""
@@ -17,7 +17,7 @@ def mann_whitney_loss(
     labels: Real[ArrayLike, "*batch"] | Bool[ArrayLike, "*batch"],
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""Mann–Whitney loss: every positive should score higher than every negative, wherever they are in the batch.
 

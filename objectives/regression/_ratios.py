@@ -7,10 +7,8 @@ from jax import lax
 
 from objectives._batch import all_sum
 from objectives._inputs import check_rank, clean
-from objectives._typing import Array, ArrayLike
+from objectives._typing import Array, ArrayLike, AxisName
 from objectives.regression._residuals import pair
-
-AxisName = str | tuple[str, ...] | None
 
 
 class Entries(NamedTuple):

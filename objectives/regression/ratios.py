@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from objectives._inputs import check_choice
 from objectives._numerics import root
-from objectives._typing import Array, ArrayLike, Bool, Float, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 from objectives.regression._ratios import Entries, entries, ratio
 from objectives.regression._residuals import magnitude
 
@@ -24,7 +24,7 @@ def mean_bias_error(
     targets: Real[ArrayLike, "*batch entries"] | Bool[ArrayLike, "*batch entries"],
     *,
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Mean bias error (MBE): by how much predictions are too high on average.
 
@@ -68,7 +68,7 @@ def root_mean_squared_error(
     targets: Real[ArrayLike, "*batch entries"] | Bool[ArrayLike, "*batch entries"],
     *,
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Root mean squared error (RMSE).
 
@@ -111,7 +111,7 @@ def root_mean_squared_log_error(
     targets: Real[ArrayLike, "*batch entries"] | Bool[ArrayLike, "*batch entries"],
     *,
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Root mean squared logarithmic error (RMSLE).
 
@@ -155,7 +155,7 @@ def relative_absolute_error(
     targets: Real[ArrayLike, "*batch entries"] | Bool[ArrayLike, "*batch entries"],
     *,
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Relative absolute error (RAE): absolute errors over those of predicting the mean of the targets.
 
@@ -197,7 +197,7 @@ def relative_squared_error(
     targets: Real[ArrayLike, "*batch entries"] | Bool[ArrayLike, "*batch entries"],
     *,
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Relative squared error (RSE): squared errors over those of predicting the mean of the targets.
 
@@ -241,7 +241,7 @@ def r2_score(
     targets: Real[ArrayLike, "*batch entries"] | Bool[ArrayLike, "*batch entries"],
     *,
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Coefficient of determination R²: the share of the targets' variance that the predictions explain.
 
@@ -285,7 +285,7 @@ def normalized_root_mean_squared_error(
     *,
     normaliser: Literal["range", "mean", "std"] = "range",
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Normalised root mean squared error (NRMSE): comparable between series of different units.
 
@@ -331,7 +331,7 @@ def relative_root_mean_squared_error(
     *,
     relative_to: Literal["predictions", "targets"] = "predictions",
     where: Bool[ArrayLike, "*batch entries"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "*batch"]:
     r"""Relative root mean squared error (RRMSE): error over the root mean square of what is predicted.
 

@@ -21,7 +21,7 @@ from objectives._inputs import (
     real,
     static_integer,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.regression._residuals import pair, per_example
 from objectives.regression.errors import squared_error
 
@@ -34,7 +34,7 @@ def bag_level_loss(
     loss: Callable[[Array, Array], Array] = squared_error,
     instance_weight: Scalar = 0.0,
     where: Bool[ArrayLike, " examples"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " bags"]:
     r"""Loss of each bag of examples of which only the mean response is known: bag level, instance level, or between.
 
@@ -187,7 +187,7 @@ def u2_regression_loss(
     slope: Scalar = 1.0,
     upper_loss: Literal["absolute", "squared"] = "absolute",
     where: Bool[ArrayLike, "*batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     r"""U2 regression: targets below the prediction are taken for unlabelled, as those of a sensor that misses things.
 

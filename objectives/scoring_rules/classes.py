@@ -6,12 +6,12 @@ from jax import lax
 
 from objectives._inputs import Labels, compute_dtype, finish, is_class
 from objectives._softmax import read
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
+from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float
 
 
 def brier_loss(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
@@ -51,7 +51,7 @@ def brier_loss(
 
 def ranked_probability_score(
     logits: Float[ArrayLike, "*batch classes"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:

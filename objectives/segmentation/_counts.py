@@ -23,7 +23,7 @@ from objectives._inputs import (
     mask,
     real,
 )
-from objectives._typing import Array, ArrayLike, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Scalar
 
 
 class Counts(NamedTuple):
@@ -47,7 +47,7 @@ def soft_counts(
     apply_softmax: bool,
     per: str,
     where: ArrayLike | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
 ) -> Counts:
     """Counts over the pixels of each image, or of the dataset that the (global) batch is."""
     scores = floating(function, "predictions", predictions)
@@ -89,7 +89,7 @@ def overlap_loss(
     classes: str,
     per: str,
     where: ArrayLike | None,
-    axis_name: str | tuple[str, ...] | None,
+    axis_name: AxisName,
     transform: Callable[[Array], Array] = lambda losses: losses,
 ) -> Array:
     """The one equation of the overlap losses; `transform` bends the loss of a class."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from objectives._batch import all_sum
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, floating, hyperparameter
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives._vectors import log_sum_exp
 from objectives.segmentation._counts import check_word, overlap_loss, pixel_mask, read_targets, soft_counts
 from objectives.segmentation.overlap import dice_loss
@@ -23,7 +23,7 @@ def generalized_dice_loss(
     weighting: Literal["square", "simple", "uniform"] = "square",
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Generalised Dice loss: one Dice score of all classes, which weigh by the inverse of their squared size.
 
@@ -102,7 +102,7 @@ def log_cosh_dice_loss(
     classes: Literal["all", "present"] = "all",
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Log-cosh Dice loss: quadratic where Dice's loss is near 0.
 
@@ -172,7 +172,7 @@ def combo_loss(
     smooth: Scalar = 1.0,
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Combo loss: cross-entropy that prices false positives and false negatives apart, mixed with Dice's loss.
 

@@ -16,7 +16,7 @@ from jax import lax
 
 from objectives._batch import all_sum, gather, positions
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, floating
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer
 from objectives.segmentation._counts import check_word, pixel_mask, read_targets, to_probabilities
 
 
@@ -28,7 +28,7 @@ def lovasz_softmax_loss(
     classes: Literal["all", "present"] = "present",
     per: Literal["image", "dataset"] = "dataset",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Lovász-softmax: the convex extension of the mean Jaccard loss over classes.
 
@@ -91,7 +91,7 @@ def lovasz_hinge_loss(
     *,
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Lovász hinge: the convex extension of the foreground's Jaccard loss at the pixels' hinge errors.
 
@@ -139,7 +139,7 @@ def lovasz_hinge_loss(
     return _extension(jax.nn.relu(margins), members, kept, per, axis_name)[0][..., 0]
 
 
-def _check_per(function: str, per: str, axis_name: str | tuple[str, ...] | None) -> None:
+def _check_per(function: str, per: str, axis_name: AxisName) -> None:
     check_word(function, "per", per, ("image", "dataset"))
     if axis_name is not None and per == "image":
         raise ValueError(f'{function}: axis_name needs per="dataset"; losses per image are not coupled')
@@ -157,9 +157,7 @@ def _members(
     return members, poison
 
 
-def _extension(
-    errors: Array, members: Array, kept: Array | None, per: str, axis_name: str | tuple[str, ...] | None
-) -> tuple[Array, Array]:
+def _extension(errors: Array, members: Array, kept: Array | None, per: str, axis_name: AxisName) -> tuple[Array, Array]:
     """The Lovász extension at non-negative errors `[B, *space, C]` of every class, and the sizes of the classes.
 
     It is linear while the order stays as it is: the weights of the errors are constants to the gradient.

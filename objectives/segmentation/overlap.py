@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.segmentation._counts import overlap_loss
 
 
@@ -21,7 +21,7 @@ def dice_loss(
     classes: Literal["all", "present"] = "all",
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Dice loss, or with other alpha and beta the Tversky loss, on soft counts.
 
@@ -99,7 +99,7 @@ def jaccard_metric_loss(
     classes: Literal["all", "present"] = "present",
     per: Literal["image", "dataset"] = "dataset",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Jaccard metric loss: one minus the intersection over union, valid for soft labels too.
 
@@ -177,7 +177,7 @@ def dice_semimetric_loss(
     classes: Literal["all", "present"] = "present",
     per: Literal["image", "dataset"] = "dataset",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Dice semimetric loss: one minus Dice's score, valid for soft labels too.
 

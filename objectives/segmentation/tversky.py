@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from objectives._inputs import compute_dtype, floating, hyperparameter
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.segmentation._counts import overlap_loss
 
 
@@ -22,7 +22,7 @@ def tversky_loss(
     classes: Literal["all", "present"] = "all",
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Tversky loss: Dice's with false positives and false negatives at different prices.
 
@@ -101,7 +101,7 @@ def focal_tversky_loss(
     classes: Literal["all", "present"] = "all",
     per: Literal["image", "dataset"] = "image",
     where: Bool[ArrayLike, "..."] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, "..."]:
     r"""Focal Tversky loss: a power of every class's Tversky loss, which turns to classes that are still bad.
 

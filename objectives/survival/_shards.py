@@ -2,10 +2,10 @@
 
 from jax import lax
 
-from objectives._typing import Array
+from objectives._typing import Array, AxisName
 
 
-def own(array: Array, size: int, axis_name: str | tuple[str, ...] | None) -> Array:
+def own(array: Array, size: int, axis_name: AxisName) -> Array:
     """The part of a global batch that is this device's."""
     if axis_name is None:
         return array

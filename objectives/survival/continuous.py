@@ -11,7 +11,7 @@ from objectives._censoring import censored_nll, censored_validity
 from objectives._distributions import GUMBEL_MIN, LOGISTIC, NORMAL
 from objectives._entries import entries, settle
 from objectives._inputs import check_choice, check_rank, describe, real
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real
 from objectives.survival._shards import own
 
 _AFT = {"weibull": GUMBEL_MIN, "log_normal": NORMAL, "log_logistic": LOGISTIC}
@@ -25,7 +25,7 @@ def cox_partial_likelihood_loss(
     ties: Literal["efron", "breslow"] = "efron",
     strata: Integer[ArrayLike, " batch"] | None = None,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""Cox's partial likelihood: the chance that of all at risk it was this one.
 

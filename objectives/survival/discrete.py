@@ -19,7 +19,7 @@ from objectives._inputs import (
     pick,
     real,
 )
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 
 
 def logistic_hazard_loss(
@@ -124,7 +124,7 @@ def deephit_ranking_loss(
     *,
     sigma: Scalar = 0.1,
     where: Bool[ArrayLike, " batch"] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     r"""DeepHit's ranking loss: an example should be likelier to have the event by then than those that outlive it.
 

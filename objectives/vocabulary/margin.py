@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from objectives._inputs import check_callable, compute_dtype, floating, hyperparameter
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
 from objectives.margin._equation import add_angle
 from objectives.vocabulary._head import elementwise, linear_loss
 
@@ -24,8 +24,8 @@ def linear_margin_softmax_loss(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""Scaled softmax cross-entropy of cosines with any margin: the function of the family.
@@ -114,8 +114,8 @@ def linear_arcface_loss(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""ArcFace of a linear head: softmax of cosines with an additive margin on the angle to the target class.
@@ -199,8 +199,8 @@ def linear_cosface_loss(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""CosFace of a linear head: softmax of cosines with a margin taken from the target's cosine.

@@ -6,14 +6,14 @@ from typing import Literal
 import jax.numpy as jnp
 
 from objectives._inputs import check_callable, compute_dtype, floating, hyperparameter
-from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
+from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Real, Scalar
 from objectives.vocabulary._head import elementwise, linear_loss
 
 
 def linear_softmax_loss(
     features: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "rows columns"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     penalty: Callable[[Array], Array],
     bias: Float[ArrayLike, " classes"] | None = None,
@@ -24,8 +24,8 @@ def linear_softmax_loss(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""Expected penalty of the label's log probability, for any penalty: the function of the family.
@@ -107,7 +107,7 @@ def linear_softmax_loss(
 def linear_cross_entropy(
     features: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "rows columns"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     label_smoothing: Scalar = 0.0,
     bias: Float[ArrayLike, " classes"] | None = None,
@@ -118,8 +118,8 @@ def linear_cross_entropy(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""Softmax cross-entropy of a linear head, with label smoothing, z-penalty and capped logits.
@@ -197,7 +197,7 @@ def linear_cross_entropy(
 def linear_poly_loss(
     features: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "rows columns"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     epsilon: Scalar = 2.0,
     bias: Float[ArrayLike, " classes"] | None = None,
@@ -208,8 +208,8 @@ def linear_poly_loss(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""Poly-1 loss of a linear head.
@@ -286,7 +286,7 @@ def linear_poly_loss(
 def linear_focal_loss(
     features: Float[ArrayLike, "*batch features"],
     weights: Float[ArrayLike, "rows columns"],
-    labels: Integer[ArrayLike, "*batch"] | Real[ArrayLike, "*batch classes"] | Bool[ArrayLike, "*batch classes"],
+    labels: ClassLabels,
     *,
     gamma: Scalar = 2.0,
     bias: Float[ArrayLike, " classes"] | None = None,
@@ -297,8 +297,8 @@ def linear_focal_loss(
     class_axis: int = 0,
     row_chunk: int | None = None,
     class_chunk: int = 2048,
-    vocabulary_axis: str | tuple[str, ...] | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
+    vocabulary_axis: AxisName = None,
+    axis_name: AxisName = None,
     where: Bool[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*losses"]:
     r"""Focal loss of a linear head: cross-entropy with easy examples weighted down.
