@@ -7,7 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-CASES = [f"contracts.cases.{path.stem}" for path in sorted((HERE / "cases").glob("[a-z]*.py"))]
+CASES = [f"contracts.cases.{path.parent.name}.{path.stem}" for path in sorted((HERE / "cases").glob("o*/[a-z]*.py"))]
 LYING_PACKAGE = """
 import jax
 from jaxtyping import Array, Float

@@ -1,9 +1,9 @@
-"""One example case, or several, for every public name: a file a room, collected here by kind.
+"""One example case, or several, for every public name: a file a room, found by being there and collected here by kind.
 
-A file holds the lists of the kinds that its room has: `TRANSFORMATIONS`, `RULES`, `AGGREGATORS`, `FUNCTIONS`, `TYPES`,
-`TRAIN_STEPS`, and `CASES` for objectives. For transformations there are two lists more: `OPTAX_SUITE`, what Optax's own
-contract suite runs, and `TRAINED`, what has to find the minima of its four problems in our train step. A new file is
-found by being here; one about objectives is named below.
+A file holds the lists of the kinds that its room has: `CASES` in `objectives/`; `TRANSFORMATIONS`, `RULES`,
+`AGGREGATORS` and `TRAIN_STEPS` in `optimizers/`; `FUNCTIONS` and `TYPES` in both. For transformations there are two
+lists more: `OPTAX_SUITE`, what Optax's own contract suite runs, and `TRAINED`, what has to find the minima of its four
+problems in our train step.
 """
 
 from importlib import import_module
@@ -11,26 +11,14 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-_OF_OBJECTIVES = {
-    "classification",
-    "expectations",
-    "imbalance",
-    "likelihoods",
-    "margin_ranking",
-    "matrix_sensing",
-    "noise_calibration",
-    "objectives",
-    "recurrent",
-    "regression",
-    "robust_estimation",
-    "scalarization",
-    "survey",
-    "vocabulary",
-}
-_FILES = {module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)}
 
-OBJECTIVES = tuple(file for name, file in _FILES.items() if name in _OF_OBJECTIVES)
-OPTIMIZERS = tuple(file for name, file in _FILES.items() if name not in _OF_OBJECTIVES)
+def _files(package: str) -> tuple[ModuleType, ...]:
+    folder = import_module(f"{__name__}.{package}")
+    return tuple(import_module(f"{folder.__name__}.{module.name}") for module in iter_modules(folder.__path__))
+
+
+OBJECTIVES = _files("objectives")
+OPTIMIZERS = _files("optimizers")
 
 
 def every(kind: str, modules: tuple[ModuleType, ...] = OPTIMIZERS) -> list[Any]:

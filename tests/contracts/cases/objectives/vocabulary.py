@@ -1,17 +1,21 @@
-"""Example cases of the losses of linear heads; three classes are two tiles, the last of which overlaps."""
+"""Cases of the losses of features and weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from contracts.cases.objectives import CLASSES, FEATURES, draw_ids, scalar
+from contracts.cases.objectives._shared import (
+    CLASSES,
+    FEATURES,
+    Generator,
+    draw_ids,
+    scalar,
+)
 from contracts.common import Fault
 from contracts.objective_checks import Objective, Shape
 
 import objectives
-
-Generator = np.random.Generator
 
 
 def draw(*, bias: bool, columns: bool = False, weighted: bool = False) -> Callable[[Generator, Shape], Mapping]:
@@ -65,9 +69,17 @@ FAULTS = (
     Fault({"row_chunk": 0}, ValueError),
     Fault({"class_chunk": 1.5}, ValueError),
 )
+
+
 WITH_BIAS = (Fault({"bias": np.ones(CLASSES + 1, np.float32)}, ValueError),)
+
+
 LOGITS: dict[str, Any] = {"z_penalty": (0.0, 0.1), "soft_cap": (2.0, 30.0)}
+
+
 NOT_LOGITS: dict[str, Any] = {"z_penalty": (-1.0,), "soft_cap": (0.0, -1.0)}
+
+
 EVERY = ("reduction", "example_weights", "class_axis", "vocabulary_axis", "axis_name")
 
 
@@ -119,7 +131,8 @@ MARGIN: dict[str, Any] = {
     "refused": {"scale": (0.0, -1.0), "margin": (-0.1,)},
 }
 
-CASES: list[Objective] = [
+
+CASES = [
     per_example(
         objectives.linear_cross_entropy,
         hyperparameters={**LOGITS, "label_smoothing": (0.0, 0.1, 1.0)},

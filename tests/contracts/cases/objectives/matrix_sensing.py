@@ -1,4 +1,4 @@
-"""The case of measurements of low-rank matrices."""
+"""Cases of low-rank matrices from linear measurements."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,5 +24,5 @@ CASES = [
             Fault({"factor": jnp.ones(3)}, ValueError),
             Fault({"measurements": jnp.ones(4, int)}, TypeError),
         ),
-    )
+    ),
 ]

@@ -1,47 +1,29 @@
-"""Cases of the losses for noisy labels, the losses for calibration and the calibration diagnostics."""
+"""Cases of the losses for labels that may be wrong."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from contracts.cases.objectives import (
+from contracts.cases.objectives._shared import (
     CLASS_EDGES,
     CLASS_FAULTS,
     CLASSES,
-    FEATURES,
-    PER_CLASS,
+    EDGES,
+    NEVER,
+    PER,
     SATURATED,
     Generator,
+    by_class,
     classes_and_labels,
     draw_ids,
     draw_logits,
-    scalar,
 )
 from contracts.common import Fault
 from contracts.function_checks import Function, Type
 from contracts.objective_checks import Objective, Shape
 
 import objectives
-
-OFF = -np.inf
-# A class switched off, whose labels are elsewhere.
-SWITCHED_OFF = {
-    "a class switched off": {
-        "logits": np.array([[1.0, 0.0, OFF], [OFF, 2.0, 1.0], [0.0, 1.0, OFF], [0.5, OFF, 0.5]]),
-        "labels": np.array([0, 1, 1, 2], np.int32),
-    },
-    "switched off, probabilities": {
-        "logits": np.array([[1.0, 0.0, OFF], [OFF, 2.0, 1.0], [0.0, 1.0, OFF], [0.5, OFF, 0.5]]),
-        "labels": np.array([[0.7, 0.3, 0.0], [0.0, 0.2, 0.8], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]]),
-    },
-}
-EDGES = {**CLASS_EDGES, **SWITCHED_OFF}
-PER = {**PER_CLASS, "degenerate": EDGES}
-
-
-def by_class(name: str, function: Callable[..., Any], **settings: Any) -> Objective:
-    return Objective(name=name, function=function, **{"arguments": classes_and_labels(), **PER, **settings})
 
 
 def with_of_classes(edges: Mapping[str, Any], name: str, make: Callable[[int], Any]) -> dict[str, Any]:
@@ -58,6 +40,8 @@ NOISE_FAULTS = (
     Fault({"transition": np.ones((CLASSES, CLASSES + 1), np.float32)}, ValueError),
     Fault({"transition": np.ones(CLASSES, np.float32)}, ValueError),
 )
+
+
 # Backward correction spreads the label over all classes: an impossible one costs infinitely much.
 CORRECTED: dict[str, Any] = {
     "arguments": classes_and_labels(transition=noise(CLASSES)),
@@ -88,12 +72,16 @@ LOSS_EDGES = {
     "large losses": {"losses": np.array([1e4, 6e4, np.inf, 0.0])},
     "no examples": {"losses": np.zeros(0)},
 }
+
+
 PACED: dict[str, Any] = {
     "differentiable": ("losses",),
     "masked": ("losses",),
     "degenerate": LOSS_EDGES,
     "smooth": 1,
 }
+
+
 PACES: dict[str, dict[str, Any]] = {
     "hard": {
         "arguments": draw_paced_and_annotated,
@@ -172,7 +160,7 @@ TARGETS: dict[str, Any] = {
         "saturated, sure targets": {"logits": SATURATED, "targets": np.eye(CLASSES)[[0, 1, 2, 0]]},
         "no targets yet": {"targets": np.zeros((4, CLASSES))},
         "single class": {"logits": np.ones((4, 1)), "targets": np.ones((4, 1))},
-        "a class switched off": {"logits": np.array([[1.0, 0.0, OFF]] * 4)},
+        "a class switched off": {"logits": np.array([[1.0, 0.0, NEVER]] * 4)},
         "empty batch": {"logits": np.ones((0, CLASSES)), "targets": np.ones((0, CLASSES))},
     },
     "faults": (
@@ -180,6 +168,8 @@ TARGETS: dict[str, Any] = {
         Fault({"targets": np.ones((4, CLASSES), np.int32)}, TypeError),
     ),
 }
+
+
 ANNOTATORS = 2
 
 
@@ -196,81 +186,27 @@ def draw_annotated(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 SQUARE = np.array([[1e4, -1e4, 0.0], [0.0, 1e4, -1e4], [-1e4, 1e4, 1e4]])
-BATCH_COUPLED: dict[str, Any] = {
-    **PER,
-    "arguments": classes_and_labels(),
-    "shape": scalar,
-    "coupled": True,
-}
-MEASURED: dict[str, Any] = {
-    **BATCH_COUPLED,
-    "differentiable": ("logits",),
-    "smooth": 0,
-    "batches": ((6,), (2, 3), ()),
-    "degenerate": {
-        **EDGES,
-        "no examples": {"logits": np.ones((0, CLASSES)), "labels": np.zeros(0, np.int32)},
+
+
+def remembered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """What a record holds of an epoch, whichever of its functions is under test."""
+    memory = objectives.example_memory(**MEMORY)
+    memory = objectives.record_examples(memory, arguments["ids"], arguments["values"])
+    return objectives.recall_examples(memory, arguments["ids"])
+
+
+MEMORY: dict[str, Any] = {"examples": 4, "shape": (CLASSES,), "fill": 0.5, "dtype": jnp.float32}
+
+
+RECORD: dict[str, Any] = {
+    "use": remembered,
+    "traced": lambda generator: {
+        "ids": generator.permutation(4)[:2].astype(np.int32),
+        "values": generator.normal(size=(2, CLASSES)).astype(np.float32),
     },
-}
-MEASURED["degenerate"] = {  # their batch is that of the edges
-    edge: {"labels": np.zeros(np.shape(changes["logits"])[:-1], np.int32), **changes}
-    for edge, changes in MEASURED["degenerate"].items()
-}
-BIN_FAULTS = (
-    *CLASS_FAULTS,
-    Fault({"num_bins": 0}, ValueError),
-    Fault({"num_bins": 2.0}, TypeError),
-    Fault({"binning": "fixed"}, ValueError),
-    Fault({"norm": "l3"}, ValueError),
-)
-
-
-def draw_hardness(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {
-        "embeddings": generator.normal(size=(*batch, FEATURES)),
-        "weights": generator.normal(size=(CLASSES, FEATURES)),
-        "labels": draw_ids(generator, batch),
-    }
-
-
-def draw_groups(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {
-        "probabilities": generator.uniform(size=batch),
-        "outcomes": generator.integers(0, 2, batch).astype(float),
-        "groups": generator.integers(0, 2, (*batch, 2)).astype(float),
-    }
-
-
-GROUPS: dict[str, Any] = {
-    "arguments": draw_groups,
-    "batches": ((6,),),
-    "differentiable": ("probabilities",),
-    "masked": ("probabilities", "outcomes", "groups"),
-    "coupled": True,
-    "smooth": 0,
-    "degenerate": {
-        "certain": {"probabilities": np.ones(6), "outcomes": np.ones(6)},
-        "no examples": {"probabilities": np.ones(0), "outcomes": np.ones(0), "groups": np.ones((0, 2))},
-    },
-    "faults": (Fault({"groups": np.ones((7, 2), np.float32)}, ValueError),),
+    "shape": (2, CLASSES),
 }
 
-
-def draw_forecasts(generator: Generator) -> Mapping[str, Any]:
-    # A thirty-second is exact in all dtypes: forecasts on the border of a bin stay there.
-    return {
-        "probabilities": (generator.integers(0, 33, 12) / 32).astype(np.float32),
-        "outcomes": generator.integers(0, 2, 12).astype(np.float32),
-        "where": generator.random(12) < 0.8,
-    }
-
-
-FORECAST_FAULTS = (
-    Fault({"outcomes": jnp.ones(3)}, ValueError),
-    Fault({"probabilities": jnp.ones(12, jnp.int32)}, TypeError),
-    Fault({"num_bins": 0}, ValueError),
-    Fault({"binning": "fixed"}, ValueError),
-)
 
 CASES = [
     by_class(
@@ -387,7 +323,7 @@ CASES = [
                 "saturated": {"logits": SATURATED},
                 "single class": {"logits": np.ones((4, 1))},
                 "empty batch": {"logits": np.ones((0, CLASSES))},
-                "a class switched off": {"logits": np.array([[1.0, 0.0, OFF]] * 4)},
+                "a class switched off": {"logits": np.array([[1.0, 0.0, NEVER]] * 4)},
             }
         ),
         faults=(Fault({"temperatures": np.ones(3, np.float32)}, ValueError),),
@@ -404,7 +340,7 @@ CASES = [
         degenerate={
             "saturated": {"logits": SATURATED},
             "single class": {"logits": np.ones((4, 1))},
-            "a class switched off": {"logits": np.array([[1.0, 0.0, OFF]] * 4)},
+            "a class switched off": {"logits": np.array([[1.0, 0.0, NEVER]] * 4)},
             "empty batch": {"logits": np.ones((0, CLASSES))},
         },
         faults=(Fault({"logits": np.float32(1.0)}, ValueError),),
@@ -497,145 +433,8 @@ CASES = [
         **TARGETS,
     ),
     Objective(name="early_learning_regularizer", function=objectives.early_learning_regularizer, **TARGETS),
-    by_class(
-        "dual_focal_loss",
-        objectives.dual_focal_loss,
-        hyperparameters={"gamma": (0.0, 5.0)},
-        refused={"gamma": (-1.0,)},
-    ),
-    by_class(
-        "sample_dependent_focal_loss",
-        objectives.sample_dependent_focal_loss,
-        hyperparameters={"gamma": (0.0, 3.0), "hard_gamma": (2.0, 5.0), "threshold": (0.1, 0.2)},
-        refused={"gamma": (-1.0,), "hard_gamma": (-1.0,), "threshold": (-0.1, 1.1)},
-    ),
-    by_class(
-        "mbls_loss",
-        objectives.mbls_loss,
-        hyperparameters={"alpha": (0.0, 0.1), "margin": (0.0, 1.0)},
-        refused={"alpha": (-1.0,), "margin": (-1.0,)},
-        smooth=1,
-    ),
-    by_class(
-        "acls_loss",
-        objectives.acls_loss,
-        hyperparameters={
-            "alpha": (0.0, 0.1),
-            "positive_weight": (0.0, 1.0),
-            "negative_weight": (0.0, 0.1),
-            "margin": (10.0, 1.0),
-        },
-        refused=dict.fromkeys(("alpha", "positive_weight", "negative_weight", "margin"), (-1.0,)),
-        smooth=0,  # the largest logit is a constant for the other logits' gradient
-    ),
-    by_class("correctness_aware_loss", objectives.correctness_aware_loss),
-    Objective(
-        name="mmce_loss",
-        function=objectives.mmce_loss,
-        hyperparameters={"bandwidth": (0.1, 0.4)},
-        refused={"bandwidth": (0.0, -1.0)},
-        smooth=1,
-        **BATCH_COUPLED,
-    ),
-    Objective(
-        name="soft_binned_calibration_error",
-        function=objectives.soft_binned_calibration_error,
-        options={"num_bins": 3},
-        hyperparameters={"temperature": (0.005, 0.1)},
-        refused={"temperature": (0.0, -1.0)},
-        **{**BATCH_COUPLED, "faults": (*CLASS_FAULTS, *BIN_FAULTS[-4:-2])},
-    ),
-    *(
-        Objective(
-            name=f"{function.__name__}[{binning}]",
-            function=function,
-            options={"num_bins": 4, "binning": binning, "norm": norm},
-            **{**MEASURED, "shape": shape, "faults": BIN_FAULTS, "ids": ids},
-        )
-        for function, binning, norm, shape, ids in (
-            (objectives.expected_calibration_error, "uniform", "max", scalar, "labels"),
-            (objectives.expected_calibration_error, "equal_mass", "l2", scalar, "labels"),
-            # An id out of range spoils all classes, not a first entry of the result.
-            (objectives.classwise_calibration_error, "equal_mass", "l1", lambda batch: (CLASSES,), None),
-        )
-    ),
-    Objective(
-        name="fit_temperature",
-        function=objectives.fit_temperature,
-        options={"bounds": (0.1, 10.0)},
-        **{**MEASURED, "faults": (*CLASS_FAULTS, Fault({"bounds": (1.0, 0.5)}, ValueError))},
-    ),
-    Objective(
-        name="angular_visual_hardness",
-        function=objectives.angular_visual_hardness,
-        arguments=draw_hardness,
-        differentiable=("embeddings", "weights"),
-        masked=("embeddings", "labels"),
-        ids="labels",
-        classes=CLASSES,
-        smooth=0,
-        degenerate={
-            "zero embeddings": {"embeddings": np.zeros((4, FEATURES))},
-            "at the weights": {"embeddings": np.eye(FEATURES), "weights": np.eye(FEATURES)[:CLASSES]},
-            "far away": {"embeddings": 6e4 * np.ones((4, FEATURES))},
-            "single class": {"weights": np.ones((1, FEATURES)), "labels": np.zeros(4, np.int32)},
-        },
-        faults=(
-            Fault({"weights": np.ones((CLASSES, FEATURES + 1), np.float32)}, ValueError),
-            Fault({"embeddings": np.float32(1.0)}, ValueError),
-        ),
-    ),
-    Objective(
-        name="multicalibration_error",
-        function=objectives.multicalibration_error,
-        shape=lambda batch: (2, 3),
-        options={"num_bins": 3},
-        **{**GROUPS, "faults": (*GROUPS["faults"], Fault({"num_bins": 0}, ValueError))},
-    ),
-    Objective(
-        name="multiaccuracy_error",
-        function=objectives.multiaccuracy_error,
-        shape=lambda batch: (2,),
-        **GROUPS,
-    ),
-    Objective(
-        name="omniprediction",
-        function=objectives.omniprediction,
-        arguments=lambda generator, batch: {
-            "probabilities": generator.uniform(size=batch),
-            "actions": np.array([0.0, 0.5, 1.0]),
-            "losses": np.array([[0.0, 4.0], [0.5, 0.5], [1.0, 0.0]]),
-            "costs": generator.normal(size=(*batch, 3)),
-        },
-        differentiable=("probabilities",),
-        masked=("probabilities", "costs"),
-        smooth=0,
-        degenerate={"certain": {"probabilities": np.array([0.0, 1.0, 0.0, 1.0])}},
-        faults=(
-            Fault({"losses": np.ones((2, 2), np.float32)}, ValueError),
-            Fault({"actions": np.float32(1.0)}, ValueError),
-            Fault({"costs": np.ones((4, 2), np.float32)}, ValueError),
-        ),
-    ),
 ]
 
-
-def remembered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """What a record holds of an epoch, whichever of its functions is under test."""
-    memory = objectives.example_memory(**MEMORY)
-    memory = objectives.record_examples(memory, arguments["ids"], arguments["values"])
-    return objectives.recall_examples(memory, arguments["ids"])
-
-
-MEMORY: dict[str, Any] = {"examples": 4, "shape": (CLASSES,), "fill": 0.5, "dtype": jnp.float32}
-RECORD: dict[str, Any] = {
-    "use": remembered,
-    "traced": lambda generator: {
-        "ids": generator.permutation(4)[:2].astype(np.int32),
-        "values": generator.normal(size=(2, CLASSES)).astype(np.float32),
-    },
-    "shape": (2, CLASSES),
-}
 FUNCTIONS = [
     Function(
         name="example_memory",
@@ -674,22 +473,8 @@ FUNCTIONS = [
         refused={"accuracy": (0.0, 1.0)},
         faults=(Fault({"classes": 1}, ValueError), Fault({"classes": 2.0}, TypeError)),
     ),
-    *(
-        Function(
-            name=f"{function.__name__}[{binning}]",
-            function=function,
-            traced=draw_forecasts,
-            static={"num_bins": 4, "binning": binning, "axis_name": None},
-            shapes=shapes,
-            faults=FORECAST_FAULTS,
-        )
-        for function, binning, shapes in (
-            (objectives.reliability_diagram, "uniform", ((4,),) * 3),
-            (objectives.brier_decomposition, "equal_mass", ((),) * 5),
-        )
-    ),
 ]
+
 TYPES = [
-    Type(name=name, type=getattr(objectives, name))
-    for name in ("ExampleMemory", "CalibrationBins", "BrierDecomposition")
+    Type(name="ExampleMemory", type=objectives.ExampleMemory),
 ]

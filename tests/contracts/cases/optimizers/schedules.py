@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from contracts.cases.transformations import schedule_at_count
+from contracts.cases.optimizers.transformations import schedule_at_count
 from contracts.common import Fault
 from contracts.function_checks import Function
 from contracts.optimizer_checks import Transformation

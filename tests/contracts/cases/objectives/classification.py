@@ -1,4 +1,4 @@
-"""Cases of the classification and multi-label losses, of what makes their labels, and of their metrics."""
+"""Cases of the losses of classes."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,23 +7,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from contracts.cases.objectives import (
-    CENTRE_EDGES,
-    CENTRE_FAULTS,
+from contracts.cases.objectives._shared import (
     CLASS_EDGES,
     CLASS_FAULTS,
     CLASSES,
-    FEATURES,
-    MARGIN_EDGES,
+    FINITE,
     PER_BINARY,
     PER_CLASS,
+    WITH_OFF,
     Generator,
     classes_and_labels,
-    draw_centres,
-    draw_centres_and_labels,
+    draw_epoch,
     draw_ids,
     draw_logits,
-    scalar,
+    per_class,
 )
 from contracts.common import Fault, call
 from contracts.function_checks import Function, Type
@@ -31,15 +28,14 @@ from contracts.objective_checks import Objective, Shape
 
 import objectives
 
-OFF = {"logits": np.array([[0.0, 1.0, -np.inf]] * 4), "labels": np.array([0, 1, 0, 1], np.int32)}
-WITH_OFF = {**CLASS_EDGES, "a class switched off": OFF}
+
+def with_class_weights(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A single class has a single weight."""
+    return {**changes, "alpha": np.ones(np.shape(changes["logits"])[-1])}
+
+
 # Losses that grow like a power of 1/p have no finite value at saturated logits.
 TAME = {name: changes for name, changes in WITH_OFF.items() if "saturated" not in name}
-
-
-def per_class(function: Callable[..., jax.Array], **settings: Any) -> Objective:
-    settings = {"arguments": classes_and_labels(), **PER_CLASS, "degenerate": WITH_OFF, **settings}
-    return Objective(name=settings.pop("name", function.__name__), function=function, **settings)
 
 
 def per_binary(function: Callable[..., jax.Array], **settings: Any) -> Objective:
@@ -72,14 +68,17 @@ def draw_pair_of_logits(generator: Generator, batch: Shape) -> Mapping[str, Any]
     }
 
 
-FINITE = {name: changes for name, changes in CLASS_EDGES.items() if name != "a class switched off"}
 PAIR_EDGES = {
     name: {**changes, "adversarial_logits": -np.asarray(changes["logits"])} for name, changes in FINITE.items()
 }
+
+
 ADVERSARIAL = {
     "unmoved": {"logits": np.ones((4, CLASSES)), "adversarial_logits": np.ones((4, CLASSES))},
     **PAIR_EDGES,
 }
+
+
 WEIGHTED = {
     name: {**changes, "class_weights": np.ones(np.shape(changes["logits"])[-1])} for name, changes in WITH_OFF.items()
 }
@@ -98,6 +97,8 @@ PLANE_EDGES = {
     "one plane": {"logits": np.ones((4, 1)), "labels": np.ones(4)},
     "no examples": {"logits": np.ones((0, 2)), "labels": np.ones(0)},
 }
+
+
 OBSERVED = np.abs(np.arange(4.0)[:, None] - np.array([0.0, 1.0, 3.0]))
 
 
@@ -113,126 +114,124 @@ def draw_probabilities(generator: Generator, batch: Shape) -> Mapping[str, Any]:
     return {"probabilities": generator.dirichlet(np.ones(3), batch), "distances": OBSERVED + 0.1}
 
 
-def draw_multilabel(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    labels = generator.integers(0, 2, batch).astype(float)
-    if len(labels) > 1:  # every label has a positive and a negative
-        labels[0], labels[-1] = 1.0, 0.0
-    return {"logits": 2.0 * generator.normal(size=batch), "labels": labels}
-
-
-def draw_scores(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    drawn = draw_multilabel(generator, batch)
-    return {"scores": drawn["logits"], "labels": drawn["labels"]}
-
-
-def multilabel_edges(name: str) -> Mapping[str, Mapping[str, Any]]:
-    return {
-        "saturated": {name: 1e4 * np.where(np.arange(18).reshape(6, 3) % 3 == 0, 1.0, -1.0)},
-        "equal": {name: np.zeros((6, 3))},
-        "no positives": {"labels": np.zeros((6, 3))},
-        "no negatives": {"labels": np.ones((6, 3))},
-        "one example": {name: np.ones((1, 3)), "labels": np.ones((1, 3))},
-        "no examples": {name: np.ones((0, 3)), "labels": np.ones((0, 3))},
-    }
-
-
-COUPLED: dict[str, Any] = {
-    "arguments": draw_scores,
-    "differentiable": ("scores",),
-    "batches": ((6, 3),),
-    "shape": scalar,
-    "masked": ("scores", "labels"),
-    "removable": False,
-    "coupled": True,
-    "degenerate": multilabel_edges("scores"),
-    "faults": (Fault({"scores": np.ones(6, np.float32)}, ValueError),),
-}
-
-
-def macro_auc_losses(function: Callable[..., jax.Array]) -> list[Objective]:
-    bases = {"logistic": 2, "hinge": 1, "exponential": 2}
-    return [
-        Objective(
-            name=f"{function.__name__}[{base}]",
-            function=function,
-            options={"base": base},
-            **{
-                **COUPLED,
-                "smooth": smooth,
-                # e^{1e4} is no float32
-                "degenerate": {
-                    n: c for n, c in COUPLED["degenerate"].items() if (base, n) != ("exponential", "saturated")
-                },
-                "faults": (*COUPLED["faults"], Fault({"base": "square"}, ValueError)),
-            },
-        )
-        for base, smooth in bases.items()
-        if function is objectives.macro_auc_pairwise_loss or base == "logistic"
-    ]
-
-
-DISTANCES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("cosine", {}),
-    ("manhattan", {"smooth": 1}),
-    ("canberra", {"smooth": 1}),
-    ("bray_curtis", {"smooth": 1}),
-)
-
-
-def harmonic(function: Callable[..., jax.Array], arguments: Callable[..., Any], **settings: Any) -> list[Objective]:
-    labels = function is objectives.harmonic_loss
-    edges = MARGIN_EDGES if labels else CENTRE_EDGES
-    common: dict[str, Any] = {
-        "differentiable": ("embeddings", "weights"),
-        "degenerate": edges,
-        "faults": (
-            *CENTRE_FAULTS,
-            Fault({"distance": "taxicab"}, ValueError),
-            Fault({"distance": "manhattan", "order": 2.0}, ValueError, ("order",)),
-            Fault({"distance": "mahalanobis"}, ValueError, ("precision",)),
-            Fault({"distance": "minkowski"}, ValueError, ("order",)),
-        ),
-        **settings,
-    }
-    name = function.__name__
-    root = np.random.default_rng(0).normal(size=(FEATURES, FEATURES))
-    others = ("exponent", "epsilon", "order", "precision")
-    chosen = DISTANCES if labels else (("chebyshev", {"smooth": 1}),)
-    return [
-        *(
-            Objective(
-                name=f"{name}[{distance}]",
-                function=function,
-                arguments=arguments,
-                options={"distance": distance},
-                elsewhere=others,
-                **{**common, **more},
-            )
-            for distance, more in chosen
-        ),
-        Objective(
-            name=f"{name}[minkowski]",
-            function=function,
-            arguments=lambda generator, batch: {**arguments(generator, batch), "order": np.array(2.5)},
-            options={"distance": "minkowski"},
-            elsewhere=("exponent", "epsilon", "precision"),
-            **{**common, "smooth": 1, "faults": (Fault({"order": 0.5}, ValueError),)},
-        ),
-        Objective(
-            name=f"{name}[mahalanobis]",
-            function=function,
-            arguments=lambda generator, batch: {**arguments(generator, batch), "precision": root @ root.T},
-            options={"distance": "mahalanobis"},
-            elsewhere=("exponent", "epsilon", "order"),
-            **{**common, "faults": (Fault({"precision": np.eye(3)}, ValueError),)},
-        ),
-    ]
-
-
 POTENTIAL = partial(
     objectives.convex_potential, objectives.init_convex_potential(jax.random.key(0), CLASSES, width=2, depth=2)
 )
-CASES: list[Objective] = [
+
+
+def rolled(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """An epoch of online labels, whichever of its functions is under test, and the loss in the next."""
+    state = objectives.online_labels(CLASSES)
+    state = objectives.collect_online_labels(state, arguments["logits"], arguments["labels"])
+    state = objectives.renew_online_labels(state)
+    return objectives.online_label_smoothing_loss(arguments["logits"], arguments["labels"], state)
+
+
+EPOCH: dict[str, Any] = {"use": rolled, "traced": draw_epoch, "shape": (4,)}
+
+
+STATE = objectives.online_labels(CLASSES)
+
+
+BATCH_FAULTS = (
+    Fault({"labels": lambda ids: ids.astype(jnp.float32)}, TypeError),
+    Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES))}, ValueError),
+    Fault({"state": objectives.online_labels(CLASSES + 1)}, ValueError),
+)
+
+
+def keyed(generator: Generator) -> jax.Array:
+    return jax.random.key(int(generator.integers(1000)))
+
+
+def draw_ensemble(generator: Generator) -> Mapping[str, Any]:
+    return {
+        "key": keyed(generator),
+        "logits": 2.0 * generator.normal(size=5).astype(np.float32),
+        "labels": generator.integers(0, 2, 5).astype(np.int32),
+        "where": np.array([True, False, True, True, True]),
+    }
+
+
+def draw_mixed(name: str, shape: Shape) -> Callable[[Generator], Mapping[str, Any]]:
+    return lambda generator: {
+        "key": keyed(generator),
+        name: generator.random((4, *shape)).astype(np.float32),
+        "labels": draw_ids(generator, (4,)),
+    }
+
+
+NO_KEY = Fault({"key": 0}, TypeError)
+
+
+SMALL = {"dimension": 2, "width": 3, "depth": 1}
+
+
+CASES = [
+    Objective(
+        name="softmax_cross_entropy",
+        function=objectives.softmax_cross_entropy,
+        arguments=classes_and_labels(),
+        hyperparameters={"label_smoothing": (0.0, 0.1, 1.0)},
+        refused={"label_smoothing": (-0.1, 1.1)},
+        elsewhere=("class_weights",),
+        **{
+            **PER_CLASS,
+            "degenerate": {
+                **CLASS_EDGES,
+                "a class switched off": {
+                    "logits": np.array([[0.0, 1.0, -np.inf]] * 4),
+                    "labels": np.array([0, 1, 0, 1], np.int32),
+                },
+            },
+        },
+    ),
+    Objective(
+        name="poly_loss",
+        function=objectives.poly_loss,
+        arguments=classes_and_labels(),
+        hyperparameters={"epsilon": (-1.0, 0.0, 2.0)},
+        refused={"epsilon": (-1.5,)},
+        **PER_CLASS,
+    ),
+    Objective(
+        name="poly_n_loss",
+        function=objectives.poly_n_loss,
+        arguments=classes_and_labels(epsilons=[1.0, -0.5]),
+        **{**PER_CLASS, "faults": (*CLASS_FAULTS, Fault({"epsilons": [-1.5, 0.0]}, ValueError))},
+    ),
+    Objective(
+        name="focal_loss",
+        function=objectives.focal_loss,
+        arguments=classes_and_labels(alpha=[0.5, 1.0, 2.0]),
+        hyperparameters={"gamma": (0.0, 0.5, 2.0)},
+        refused={"gamma": (-0.5,)},
+        **{
+            **PER_CLASS,
+            "degenerate": {name: with_class_weights(changes) for name, changes in CLASS_EDGES.items()},
+            "faults": (*CLASS_FAULTS, Fault({"alpha": np.ones(CLASSES + 1)}, ValueError)),
+        },
+    ),
+    Objective(
+        name="sigmoid_focal_loss",
+        function=objectives.sigmoid_focal_loss,
+        hyperparameters={"gamma": (0.0, 0.5, 2.0), "alpha": (0.0, 0.25, 1.0)},
+        refused={"gamma": (-0.5,), "alpha": (-0.1, 1.1)},
+        **PER_BINARY,
+    ),
+    Objective(
+        name="poly_focal_loss",
+        function=objectives.poly_focal_loss,
+        hyperparameters={"gamma": (0.0, 0.5, 2.0), "alpha": (0.0, 0.25, 1.0), "epsilon": (-1.0, 0.0, 2.0)},
+        refused={"gamma": (-0.5,), "alpha": (-0.1, 1.1), "epsilon": (-1.5,)},
+        **PER_BINARY,
+    ),
+    Objective(
+        name="squentropy_loss",
+        function=objectives.squentropy_loss,
+        arguments=classes_and_labels(),
+        **PER_CLASS,
+    ),
     per_class(
         objectives.softmax_cross_entropy,
         name="softmax_cross_entropy[class_weights]",
@@ -421,110 +420,8 @@ CASES: list[Objective] = [
         degenerate={"saturated": {"scores": CLASS_EDGES["saturated"]["logits"]}, "equal": {"scores": np.zeros((4, 3))}},
         faults=(Fault({"potential": 1.0}, TypeError),),
     ),
-    *harmonic(
-        objectives.harmonic_loss,
-        draw_centres_and_labels,
-        masked=("embeddings", "labels"),
-        ids="labels",
-        classes=CLASSES,
-    ),
-    *harmonic(objectives.harmonic_logits, draw_centres, shape=lambda batch: (*batch, CLASSES)),
-    Objective(
-        name="asymmetric_loss",
-        function=objectives.asymmetric_loss,
-        hyperparameters={"gamma_neg": (0.0, 4.0), "gamma_pos": (0.0, 1.0), "margin": (0.0, 0.05)},
-        refused={"gamma_neg": (-1.0,), "gamma_pos": (-1.0,), "margin": (-0.1, 1.1)},
-        options={"stop_focusing_gradient": False},
-        **PER_BINARY,
-    ),
-    per_class(
-        objectives.asymmetric_single_label_loss,
-        hyperparameters={"gamma_neg": (0.0, 4.0), "gamma_pos": (0.0, 1.0), "label_smoothing": (0.0, 0.1)},
-        refused={"gamma_neg": (-1.0,), "gamma_pos": (-1.0,), "label_smoothing": (-0.1, 1.1)},
-        degenerate=FINITE,
-    ),
-    Objective(
-        name="zlpr_loss",
-        function=objectives.zlpr_loss,
-        arguments=lambda generator, batch: (
-            draw_multilabel(generator, (*batch, 3))
-            if batch
-            else {"logits": generator.normal(size=3), "labels": np.array([1.0, 0.0, 0.0])}
-        ),
-        differentiable=("logits",),
-        masked=("logits", "labels"),
-        degenerate={
-            "saturated": {"logits": 1e4 * np.array([[1.0, -1, 0], [-1, 1, 1], [1, 1, 1], [-1, -1, -1]])},
-            "no positives": {"labels": np.zeros((4, 3))},
-            "no negatives": {"labels": np.ones((4, 3))},
-            "no labels": {"logits": np.ones((4, 0)), "labels": np.ones((4, 0))},
-        },
-    ),
-    Objective(
-        name="two_way_loss",
-        function=objectives.two_way_loss,
-        hyperparameters={"positive_temperature": (1.0, 4.0), "negative_temperature": (0.5, 1.0)},
-        refused={"positive_temperature": (0.0,), "negative_temperature": (0.0,)},
-        **{
-            **COUPLED,
-            "arguments": draw_multilabel,
-            "differentiable": ("logits",),
-            "masked": ("logits", "labels"),
-            "degenerate": multilabel_edges("logits"),
-            "faults": (Fault({"logits": np.ones(6, np.float32)}, ValueError),),
-        },
-    ),
-    *macro_auc_losses(objectives.macro_auc_pairwise_loss),
-    *macro_auc_losses(objectives.macro_auc_univariate_loss),
-    *macro_auc_losses(objectives.macro_auc_reweighted_loss),
-    Objective(name="macro_auc", function=objectives.macro_auc, **{**COUPLED, "smooth": 0}),
 ]
 
-
-def rolled(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """An epoch of online labels, whichever of its functions is under test, and the loss in the next."""
-    state = objectives.online_labels(CLASSES)
-    state = objectives.collect_online_labels(state, arguments["logits"], arguments["labels"])
-    state = objectives.renew_online_labels(state)
-    return objectives.online_label_smoothing_loss(arguments["logits"], arguments["labels"], state)
-
-
-def draw_epoch(generator: Generator) -> Mapping[str, Any]:
-    return {"logits": draw_logits(generator, (4,)), "labels": draw_ids(generator, (4,))}
-
-
-EPOCH: dict[str, Any] = {"use": rolled, "traced": draw_epoch, "shape": (4,)}
-STATE = objectives.online_labels(CLASSES)
-BATCH_FAULTS = (
-    Fault({"labels": lambda ids: ids.astype(jnp.float32)}, TypeError),
-    Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES))}, ValueError),
-    Fault({"state": objectives.online_labels(CLASSES + 1)}, ValueError),
-)
-
-
-def keyed(generator: Generator) -> jax.Array:
-    return jax.random.key(int(generator.integers(1000)))
-
-
-def draw_ensemble(generator: Generator) -> Mapping[str, Any]:
-    return {
-        "key": keyed(generator),
-        "logits": 2.0 * generator.normal(size=5).astype(np.float32),
-        "labels": generator.integers(0, 2, 5).astype(np.int32),
-        "where": np.array([True, False, True, True, True]),
-    }
-
-
-def draw_mixed(name: str, shape: Shape) -> Callable[[Generator], Mapping[str, Any]]:
-    return lambda generator: {
-        "key": keyed(generator),
-        name: generator.random((4, *shape)).astype(np.float32),
-        "labels": draw_ids(generator, (4,)),
-    }
-
-
-NO_KEY = Fault({"key": 0}, TypeError)
-SMALL = {"dimension": 2, "width": 3, "depth": 1}
 FUNCTIONS = [
     Function(
         name="online_labels",
@@ -609,27 +506,8 @@ FUNCTIONS = [
         keeps_dtype=False,
         faults=(Fault({"scores": np.ones(3, np.float32)}, ValueError),),
     ),
-    Function(
-        name="softmax_collapse_fraction",
-        function=objectives.softmax_collapse_fraction,
-        traced=draw_epoch,
-        static={"dtype": jnp.bfloat16, "where": np.ones(4, bool), "axis_name": None},
-        faults=(
-            Fault({"dtype": jnp.int32}, TypeError),
-            Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES))}, ValueError),
-        ),
-    ),
-    Function(
-        name="nlm_alignment",
-        function=objectives.nlm_alignment,
-        traced=lambda generator: {
-            name: {"w": generator.normal(size=(2, 3)).astype(np.float32), "b": np.zeros(3, np.float32)}
-            for name in ("params", "gradients")
-        },
-        shapes=((), ()),
-        faults=(Fault({"gradients": {}}, ValueError),),
-    ),
 ]
+
 TYPES = [
     Type(name="ConvexPotential", type=objectives.ConvexPotential),
     Type(name="OnlineLabels", type=objectives.OnlineLabels),

@@ -1,4 +1,4 @@
-"""Cases of the losses for rare classes, values and examples, and of their diagnostics."""
+"""Cases of the losses for rare classes, values and examples."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from contracts.cases.objectives import (
+from contracts.cases.objectives._shared import (
     CLASS_EDGES,
     CLASS_FAULTS,
     CLASSES,
     FEATURES,
     PER_BINARY,
     PER_CLASS,
+    Generator,
     classes_and_labels,
     draw_binary,
     draw_ids,
@@ -26,8 +27,9 @@ from contracts.objective_checks import Objective, Shape
 
 import objectives
 
-Generator = np.random.Generator
 COUNTS = np.array([50.0, 7.0, 2.0])
+
+
 TOO_MANY = np.ones(CLASSES + 1)
 
 
@@ -59,7 +61,11 @@ def draw_boxes(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 FREQUENCIES = np.array([0.9, 0.1, 5e-4])
+
+
 STATE = objectives.EqualizationState(jnp.array([8.0, 1.0, 0.0]), jnp.array([4.0, 9.0, 0.0]))
+
+
 SUPPRESSION: dict[str, Any] = {
     "hyperparameters": {"gamma": (0.0, 12.0), "mu": (0.0, 0.8), "alpha": (0.0, 4.0)},
     "refused": {"gamma": (-1.0,), "alpha": (-1.0,)},
@@ -113,6 +119,8 @@ def draw_labelled_features(generator: Generator, batch: Shape) -> Mapping[str, A
 
 
 SURROGATES: dict[str, Any] = {"batches": ((5,),), "shape": scalar, "masked": ("surrogates",)}
+
+
 SURROGATE_EDGES = {
     "zero": {"surrogates": np.zeros((5, FEATURES))},
     "all alike": {"surrogates": np.ones((5, FEATURES))},
@@ -149,6 +157,21 @@ PARTICLE_EDGES = {
     }
     for name, changes in CLASS_EDGES.items()
 }
+
+
+def integers_of(function: Any, arguments: Mapping[str, Any]) -> jax.Array:
+    return call(function, arguments).astype(jnp.float32)
+
+
+WEIGHTS: dict[str, Any] = {"traced": lambda generator: {"class_counts": COUNTS.astype(np.float32)}, "shape": (CLASSES,)}
+
+
+RECORDED = {
+    "logits": np.ones((4, CLASSES), np.float32),
+    "labels": np.array([0, 1, 2, 2], np.int32),
+    "where": np.array([True, True, True, False]),
+}
+
 
 CASES = [
     Objective(
@@ -510,22 +533,6 @@ CASES = [
     ),
 ]
 
-
-def integers_of(function: Any, arguments: Mapping[str, Any]) -> jax.Array:
-    return call(function, arguments).astype(jnp.float32)
-
-
-def quadratic(params: Any, scale: Any = 1.0) -> jax.Array:
-    return 0.5 * scale * jnp.sum(jnp.arange(-1.0, 2.0) * params**2)
-
-
-WEIGHTS: dict[str, Any] = {"traced": lambda generator: {"class_counts": COUNTS.astype(np.float32)}, "shape": (CLASSES,)}
-RECORDED = {
-    "logits": np.ones((4, CLASSES), np.float32),
-    "labels": np.array([0, 1, 2, 2], np.int32),
-    "where": np.array([True, True, True, False]),
-}
-SPECTRUM: dict[str, Any] = {"key": jax.random.key(0), "probes": 2, "steps": 3}
 FUNCTIONS = [
     Function(
         name="class_balanced_weights",
@@ -704,88 +711,10 @@ FUNCTIONS = [
             Fault({"counts": np.ones(2)}, ValueError),
         ),
     ),
-    Function(
-        name="false_head_rate",
-        function=objectives.false_head_rate,
-        traced=lambda generator: {
-            "predicted": draw_ids(generator, (6,)),
-            "labels": draw_ids(generator, (6,)),
-            "where": generator.random(6) < 0.8,
-        },
-        static={"border": 1, "axis_name": None},
-        faults=(Fault({"labels": np.ones(5, np.int32)}, ValueError), Fault({"border": 1.5}, TypeError)),
-    ),
-    Function(
-        name="weighted_triplet_recall",
-        function=objectives.weighted_triplet_recall,
-        traced=lambda generator: {
-            "hits": generator.random(6) < 0.5,
-            "counts": generator.integers(0, 9, 6, np.int32),
-            "where": generator.random(6) < 0.8,
-        },
-        faults=(Fault({"counts": np.ones(5)}, ValueError),),
-    ),
-    Function(
-        name="class_weight_norms",
-        function=objectives.class_weight_norms,
-        traced=lambda generator: {"weights": generator.normal(size=(3, 4)).astype(np.float32)},
-        shape=(3,),
-        faults=(Fault({"weights": np.ones(3, np.float32)}, ValueError),),
-    ),
-    Function(
-        name="cone_effect",
-        function=objectives.cone_effect,
-        traced=lambda generator: {
-            "features": generator.normal(size=(5, 3)).astype(np.float32),
-            "where": generator.random(5) < 0.8,
-        },
-        static={"axis_name": None},
-        faults=(Fault({"features": np.ones(3, np.float32)}, ValueError),),
-    ),
-    Function(
-        name="fisher_discriminant_ratio",
-        function=objectives.fisher_discriminant_ratio,
-        traced=lambda generator: {
-            "features": generator.normal(size=(9, 2)).astype(np.float32),
-            "labels": np.arange(9, dtype=np.int32) % 3,
-            "where": np.arange(9) != 4,
-        },
-        static={"classes": 3, "epsilon": 1e-6, "axis_name": None},
-        refused={"epsilon": (-1.0,)},
-        faults=(Fault({"labels": np.ones(5, np.int32)}, ValueError), Fault({"classes": 0}, ValueError)),
-    ),
-    Function(
-        name="hessian_spectrum",
-        function=objectives.hessian_spectrum,
-        traced=lambda generator: {"params": generator.normal(size=3).astype(np.float32)},
-        static={"loss_fn": quadratic, **SPECTRUM},
-        shapes=((), (), (2, 3), (2, 3)),
-        faults=(Fault({"loss_fn": 1.0}, TypeError), Fault({"steps": 0}, ValueError), Fault({"key": 0}, TypeError)),
-    ),
-    Function(
-        name="classwise_hessian_spectrum",
-        function=objectives.classwise_hessian_spectrum,
-        traced=lambda generator: {
-            "params": generator.normal(size=3).astype(np.float32),
-            "data": generator.normal(size=2).astype(np.float32),
-        },
-        static={"loss_fn": quadratic, **SPECTRUM},
-        shapes=((2,), (2,), (2, 2, 3), (2, 2, 3)),
-        faults=(Fault({"loss_fn": 1.0}, TypeError), Fault({"probes": 1.5}, TypeError)),
-    ),
-    Function(
-        name="spectral_density",
-        function=objectives.spectral_density,
-        traced=lambda generator: {"points": generator.normal(size=4).astype(np.float32)},
-        static={"spectrum": objectives.hessian_spectrum(quadratic, jnp.ones(3), **SPECTRUM), "width": 0.5},
-        shape=(4,),
-        refused={"width": (0.0, -1.0)},
-        faults=(Fault({"points": np.float32(1.0)}, ValueError),),
-    ),
 ]
+
 TYPES = [
     Type(name="EqualizationState", type=objectives.EqualizationState),
     Type(name="KMeans", type=objectives.KMeans),
-    Type(name="HessianSpectrum", type=objectives.HessianSpectrum),
     Type(name="SoftConfusion", type=objectives.SoftConfusion),
 ]

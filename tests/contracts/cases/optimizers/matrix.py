@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from contracts.cases.transformations import alias
+from contracts.cases.optimizers.transformations import alias
 from contracts.common import Fault
 from contracts.function_checks import Function
 from contracts.optimizer_checks import Transformation

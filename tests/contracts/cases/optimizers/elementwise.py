@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from contracts.aggregator_checks import Aggregator
-from contracts.cases.transformations import LION, alias
+from contracts.cases.optimizers.transformations import LION, alias
 from contracts.common import Fault
 from contracts.function_checks import Function
 from contracts.optimizer_checks import Transformation

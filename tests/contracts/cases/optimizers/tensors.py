@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from contracts.cases.transformations import ADAM, alias
+from contracts.cases.optimizers.transformations import ADAM, alias
 from contracts.common import Fault, call
 from contracts.function_checks import Function
 from contracts.optimizer_checks import Transformation

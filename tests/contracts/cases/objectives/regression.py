@@ -1,4 +1,4 @@
-"""Cases of the regression losses and of the losses of series."""
+"""Cases of the losses of residuals and of ratios of errors."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -6,30 +6,33 @@ from typing import Any
 
 import jax
 import numpy as np
-from contracts.cases.objectives import REGRESSION, draw_regression, scalar
+from contracts.cases.objectives._shared import (
+    FLAT,
+    POSITIVE,
+    REGRESSION,
+    ROWS,
+    Generator,
+    draw_positive,
+    draw_regression,
+    entrywise,
+    scalar,
+)
 from contracts.common import Fault
 from contracts.function_checks import Function
 from contracts.objective_checks import Objective, Shape
 
 import objectives
 
-Generator = np.random.Generator
-PER_ENTRY: dict[str, Any] = {**REGRESSION, "hyperparameters": {}, "refused": {}}
-POSITIVE = (0.0, -1.0)
 EDGES = np.array([-1.5, -0.5, 0.0, 0.5, 2.0])
+
+
 BINS = len(EDGES) - 1
+
+
 BITS = 3
+
+
 BAGS = 3
-STEPS = 4
-
-
-def entrywise(function: Callable[..., Any], *, smooth: int = 1, **changes: Any) -> Objective:
-    """A separable loss of predictions and targets; `changes` replaces what the residual losses have in common."""
-    return Objective(name=function.__name__, function=function, smooth=smooth, **{**PER_ENTRY, **changes})
-
-
-def draw_positive(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {"predictions": 0.5 + generator.random(batch), "targets": 0.5 + generator.random(batch)}
 
 
 def draw_unit(generator: Generator, batch: Shape) -> Mapping[str, Any]:
@@ -37,34 +40,16 @@ def draw_unit(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 SCALED: dict[str, Any] = {"smooth": 2, "hyperparameters": {"scale": (0.5, 3.0)}, "refused": {"scale": POSITIVE}}
-FLAT = {"zeros": {"predictions": np.zeros(4), "targets": np.zeros(4)}, "a zero target": {"targets": np.zeros(4)}}
+
+
 LARGE = REGRESSION["degenerate"]["large errors"]
+
+
 # The gradient of a squared error of 1e4 is beyond float16, in which the edges are tried too.
 SQUARES = {**REGRESSION["degenerate"], "large errors": {name: x / 10 for name, x in LARGE.items()}}
+
+
 SUMMED = functools.partial(lambda predictions, targets: predictions.sum())
-
-
-# Errors of whole rows.
-ROWS: dict[str, Any] = {
-    "arguments": draw_positive,
-    "batches": ((4,), (2, 3)),
-    "shape": lambda batch: batch[:-1],
-    "differentiable": ("predictions", "targets"),
-    "masked": ("predictions", "targets"),
-    "integers": True,
-    "coupled": True,
-    "degenerate": {
-        "no error": {"predictions": np.ones(4), "targets": np.ones(4)},
-        "equal targets": {"predictions": np.arange(4.0), "targets": np.full(4, 0.1)},
-        "zeros": {"predictions": np.zeros(4), "targets": np.zeros(4)},
-        "large": {"predictions": np.full(4, 1e2), "targets": np.arange(4.0)},
-        "one entry": {"predictions": np.ones(1), "targets": np.zeros(1)},
-        "no entries": {"predictions": np.zeros(0), "targets": np.zeros(0)},
-    },
-    "faults": (
-        Fault({"predictions": np.float32(1.0), "targets": np.float32(1.0)}, ValueError, ("predictions", "[..., N]")),
-    ),
-}
 
 
 def rows(function: Callable[..., Any], *, smooth: int = 2, suffix: str = "", **options: str) -> Objective:
@@ -95,6 +80,8 @@ HISTOGRAM_FAULTS = (
     Fault({"bin_edges": EDGES[:, None]}, ValueError),
     Fault({"logits": np.float32(1.0)}, ValueError),
 )
+
+
 HISTOGRAM_EDGES = {
     "saturated": {"logits": 1e4 * np.eye(BINS)},
     "equal logits": {"logits": np.zeros((4, BINS))},
@@ -103,6 +90,8 @@ HISTOGRAM_EDGES = {
     "a single bin": {"logits": np.ones((4, 1)), "bin_edges": np.array([0.0, 1.0])},
     "empty batch": {"logits": np.ones((0, BINS)), "targets": np.ones(0)},
 }
+
+
 BIT_EDGES = {
     "saturated": {"logits": 1e4 * np.array([[1, -1, 1], [-1, -1, -1], [1, 1, 1], [0, 0, 0]])},
     "ends": {"targets": np.array([0.0, 1.0, 0.0, 1.0])},
@@ -131,78 +120,9 @@ def draw_stages(generator: Generator, batch: Shape) -> Mapping[str, Any]:
     }
 
 
-# Series.
-def draw_series(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {
-        "predictions": generator.normal(size=(*batch, STEPS, 2)),
-        "targets": generator.normal(size=(*batch, STEPS - 1, 2)),
-        "prediction_lengths": generator.integers(1, STEPS + 1, batch, np.int32),
-        "target_lengths": generator.integers(1, STEPS, batch, np.int32),
-    }
-
-
-def draw_forecasts(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {
-        "predictions": generator.normal(size=(*batch, STEPS, 2)),
-        "targets": generator.normal(size=(*batch, STEPS, 2)),
-        "lengths": generator.integers(1, STEPS + 1, batch, np.int32),
-    }
-
-
-SERIES: dict[str, Any] = {
-    "differentiable": ("predictions", "targets"),
-    "hyperparameters": {"gamma": (0.1, 1.0)},
-    "refused": {"gamma": POSITIVE},
-    "batches": ((4,), (2, 3), ()),
-}
-SERIES_FAULTS = (
-    Fault({"predictions": np.ones(4, np.float32)}, ValueError),
-    Fault({"predictions": np.ones((4, 0, 2), np.float32)}, ValueError),
-    Fault({"targets": np.ones((4, 3, 1), np.float32)}, ValueError),
-)
-LENGTH_FAULTS = (
-    Fault({"prediction_lengths": np.ones(4, np.float32)}, TypeError),
-    Fault({"target_lengths": np.ones((4, 1), np.int32)}, ValueError),
-)
-EQUAL_SERIES = {"predictions": np.ones((4, STEPS, 2)), "targets": np.ones((4, STEPS, 2))}
-SERIES_EDGES = {
-    "equal": EQUAL_SERIES,
-    "large": {"predictions": 1e3 * np.ones((4, STEPS, 2)), "targets": -1e3 * np.ones((4, STEPS, 2))},
-    "one step": {
-        "predictions": np.ones((4, 1, 2)),
-        "targets": np.zeros((4, 1, 2)),
-        "prediction_lengths": np.ones(4, np.int32),
-        "target_lengths": np.ones(4, np.int32),
-    },
-    "no pairs": {
-        "predictions": np.ones((0, STEPS, 2)),
-        "targets": np.ones((0, STEPS, 2)),
-        "prediction_lengths": np.ones(0, np.int32),
-        "target_lengths": np.ones(0, np.int32),
-    },
-}
-FORECAST_EDGES = {
-    name: {**{n: x for n, x in changes.items() if not n.endswith("lengths")}, "lengths": lengths}
-    for name, changes in SERIES_EDGES.items()
-    for lengths in [np.ones(len(changes["predictions"]), np.int32)]
-}
-SIGNAL_ROWS = {**ROWS, "arguments": draw_regression, "coupled": False, "integers": True}
-
-
-def draw_with_history(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    past = (*batch[:-1], 6)
-    return {
-        **draw_regression(generator, batch),
-        "history": generator.normal(size=past),
-        "history_where": np.broadcast_to(np.arange(6) != 2, past),
-    }
-
-
-def draw_signals(generator: Generator, batch: Shape) -> Mapping[str, Any]:
-    return {**draw_regression(generator, batch), "scales": 0.5 + generator.random(2)}
-
-
-CASES: list[Objective] = [
+CASES = [
+    Objective(name="huber_loss", function=objectives.huber_loss, smooth=1, **REGRESSION),
+    Objective(name="pseudo_huber_loss", function=objectives.pseudo_huber_loss, **REGRESSION),
     entrywise(objectives.squared_error, smooth=2, degenerate=SQUARES),
     entrywise(objectives.absolute_error),
     entrywise(objectives.log_cosh_loss, smooth=2),
@@ -433,163 +353,7 @@ CASES: list[Objective] = [
             Fault({"loss": "squared"}, TypeError),
         ),
     ),
-    *(
-        Objective(
-            name=function.__name__,
-            function=function,
-            arguments=draw_series,
-            masked=("predictions", "targets", "prediction_lengths", "target_lengths"),
-            shape=shape,
-            mask_shape=lambda batch: batch,
-            smooth=smooth,
-            degenerate=SERIES_EDGES,
-            faults=(*SERIES_FAULTS, *LENGTH_FAULTS),
-            **SERIES,
-        )
-        for function, shape, smooth in (
-            (objectives.soft_dtw, lambda batch: batch, 2),
-            (objectives.soft_dtw_divergence, lambda batch: batch, 1),
-        )
-    ),
-    Objective(
-        name="soft_dtw_alignment",
-        function=objectives.soft_dtw_alignment,
-        arguments=lambda generator, batch: draw_series(generator, batch),
-        masked=("predictions", "targets", "prediction_lengths", "target_lengths"),
-        shape=lambda batch: (*batch, STEPS, STEPS - 1),
-        mask_shape=lambda batch: batch,
-        smooth=1,
-        removable=False,  # a mask of pairs, not of the entries that are returned
-        degenerate={"equal": EQUAL_SERIES, "large": SERIES_EDGES["large"]},
-        faults=SERIES_FAULTS,
-        **SERIES,
-    ),
-    Objective(
-        name="temporal_distortion_loss",
-        function=objectives.temporal_distortion_loss,
-        arguments=draw_forecasts,
-        masked=("predictions", "targets", "lengths"),
-        smooth=1,
-        degenerate=FORECAST_EDGES,
-        faults=(
-            Fault({"lengths": np.ones(4, np.float32)}, TypeError),
-            Fault({"lengths": np.ones(3, np.int32)}, ValueError),
-        ),
-        **SERIES,
-    ),
-    Objective(
-        name="dilate_loss",
-        function=objectives.dilate_loss,
-        arguments=lambda generator, batch: {
-            n: x for n, x in draw_forecasts(generator, batch).items() if n != "lengths"
-        },
-        masked=("predictions", "targets"),
-        smooth=1,
-        degenerate={n: {k: x for k, x in c.items() if k != "lengths"} for n, c in FORECAST_EDGES.items()},
-        faults=(
-            Fault(
-                {"predictions": np.ones(4, np.float32), "targets": np.ones(4, np.float32)}, ValueError, ("predictions",)
-            ),
-        ),
-        elsewhere=("lengths",),
-        **{
-            **SERIES,
-            "hyperparameters": {**SERIES["hyperparameters"], "alpha": (0.0, 0.5, 1.0)},
-            "refused": {**SERIES["refused"], "alpha": (-0.1, 1.1)},
-        },
-    ),
-    Objective(
-        name="dilate_loss[lengths]",
-        function=objectives.dilate_loss,
-        arguments=draw_forecasts,
-        masked=("predictions", "targets", "lengths"),
-        smooth=1,
-        elsewhere=("alpha",),
-        **SERIES,
-    ),
-    entrywise(objectives.madl, differentiable=("predictions",), smooth=0),
-    entrywise(
-        objectives.gmadl,
-        differentiable=("predictions",),
-        smooth=2,
-        hyperparameters={"sharpness": (0.5, 2.0), "power": (0.0, 0.5, 2.0)},
-        refused={"sharpness": POSITIVE, "power": (-1.0,)},
-        degenerate={
-            **FLAT,
-            "large": {"predictions": np.full(4, -1e4)},
-            "saturated": {"targets": np.full(4, 1e4), "predictions": np.ones(4)},
-        },
-    ),
-    Objective(
-        name="signal_decay_loss",
-        function=objectives.signal_decay_loss,
-        options={"loss": objectives.squared_error},
-        # The weight of an entry is that of its place, which taking others away changes.
-        removable=False,
-        **{
-            **SIGNAL_ROWS,
-            "hyperparameters": {"power": (0.0, 0.5, 2.0)},
-            "refused": {"power": (-0.5,)},
-            "faults": (*ROWS["faults"], Fault({"loss": "absolute"}, TypeError)),
-        },
-    ),
-    Objective(
-        name="mean_absolute_scaled_error",
-        function=objectives.mean_absolute_scaled_error,
-        options={"seasonality": 2},
-        smooth=1,
-        **{
-            **SIGNAL_ROWS,
-            "arguments": draw_with_history,
-            "differentiable": ("predictions", "targets", "history"),
-            "degenerate": {
-                "a past that does not move": {"history": np.ones(6)},
-                "a past that does not move, no error": {
-                    "history": np.ones(6),
-                    "predictions": np.ones(4),
-                    "targets": np.ones(4),
-                },
-                "a past that is masked": {"history_where": np.zeros(6, bool)},
-            },
-            "faults": (
-                *ROWS["faults"],
-                Fault({"history": np.ones((6, 1), np.float32)}, ValueError),
-                Fault({"history": np.float32(1.0)}, ValueError),
-                Fault({"seasonality": 6}, ValueError),
-                Fault({"seasonality": 1.0}, TypeError),
-            ),
-        },
-    ),
-    Objective(
-        name="sdsc_loss",
-        function=objectives.sdsc_loss,
-        elsewhere=("sharpness",),
-        smooth=1,
-        **{**SIGNAL_ROWS, "hyperparameters": {"epsilon": (1e-6, 0.1)}, "refused": {"epsilon": POSITIVE}},
-    ),
-    Objective(
-        name="sdsc_hybrid_loss",
-        function=objectives.sdsc_hybrid_loss,
-        # The soft gate has no gradient, which finite differences would see.
-        smooth=0,
-        **{
-            **SIGNAL_ROWS,
-            "arguments": draw_signals,
-            "differentiable": ("predictions", "targets", "scales"),
-            "hyperparameters": {"sharpness": (0.5, 5.0), "epsilon": (1e-6, 0.1)},
-            "refused": {"epsilon": POSITIVE, "sharpness": POSITIVE},
-            "faults": (*ROWS["faults"], Fault({"scales": np.ones(3, np.float32)}, ValueError)),
-        },
-    ),
-    Objective(
-        name="sdsc_loss[soft]",
-        function=objectives.sdsc_loss,
-        smooth=0,
-        elsewhere=("epsilon",),
-        **{**SIGNAL_ROWS, "hyperparameters": {"sharpness": (0.5, 5.0)}, "refused": {"sharpness": POSITIVE}},
-    ),
 ]
-
 
 FUNCTIONS = [
     Function(
@@ -670,14 +434,5 @@ FUNCTIONS = [
         keeps_dtype=False,
         refused={"low": (2.0,), "high": (-1.0,)},
         faults=(Fault({"probabilities": np.float32(1.0)}, ValueError),),
-    ),
-    Function(
-        name="horizon_decay_weights",
-        function=objectives.horizon_decay_weights,
-        traced=lambda generator: {"power": np.float32(generator.random())},
-        static={"steps": 3},
-        shape=(3,),
-        refused={"power": (-1.0,)},
-        faults=(Fault({"steps": 0}, ValueError), Fault({"steps": 2.5}, TypeError)),
     ),
 ]

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from contracts.aggregator_checks import Aggregator
-from contracts.cases.aggregation import GRAMIAN_FAULTS, draw_gramian
+from contracts.cases.optimizers.aggregation import GRAMIAN_FAULTS, draw_gramian
 from contracts.common import Fault
 from contracts.function_checks import Function
 from contracts.gradient_checks import GradientRule

@@ -1,4 +1,4 @@
-"""Cases of the objectives of robust fitting."""
+"""Cases of the scores of RANSAC's hypotheses."""
 
 from collections.abc import Mapping
 
@@ -25,6 +25,8 @@ def draw_hypotheses(generator: np.random.Generator, batch: Shape) -> Mapping[str
 
 # The first batch is a single model or problem, of which the mask removes points or hypotheses.
 BATCHES: tuple[Shape, ...] = ((), (4,), (2, 3))
+
+
 CASES = [
     Objective(
         name="msac_score",

@@ -1,4 +1,4 @@
-"""Cases of the penalties on gradients of recurrent networks."""
+"""Cases of the penalties of recurrent networks."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,8 @@ def arrays(*names):
 
 
 ZEROS = np.zeros((4, UNITS))
+
+
 CASES = [
     Objective(
         name="vanishing_gradient_regularizer",
