@@ -10,11 +10,7 @@ from contracts.common import Fault
 from contracts.objective_checks import Objective, Shape
 
 Generator = np.random.Generator
-
-
 CLASSES = 3
-
-
 FEATURES = 4
 
 
@@ -35,11 +31,7 @@ def classes_and_labels(**more: Any) -> Callable[[Generator, Shape], Mapping[str,
 
 
 SATURATED = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4]])
-
-
 HARD = np.eye(CLASSES)[[0, 0, 1, 2]]
-
-
 CLASS_EDGES = {
     "saturated": {"logits": SATURATED, "labels": np.array([0, 0, 1, 2], np.int32)},
     "saturated, probabilities": {"logits": SATURATED, "labels": HARD},
@@ -48,16 +40,12 @@ CLASS_EDGES = {
     "single class, probabilities": {"logits": np.ones((4, 1)), "labels": np.ones((4, 1))},
     "empty batch": {"logits": np.ones((0, CLASSES)), "labels": np.zeros(0, np.int32)},
 }
-
-
 CLASS_FAULTS = (
     Fault({"logits": np.float32(1.0)}, ValueError),
     Fault({"labels": lambda ids: ids.astype(np.float32)}, TypeError),
     Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES + 1))}, ValueError),
     Fault({"labels": lambda ids: ids.astype(np.complex64)}, TypeError),
 )
-
-
 PER_CLASS: dict[str, Any] = {
     "differentiable": ("logits",),
     "masked": ("logits", "labels"),
@@ -103,15 +91,11 @@ CENTRE_EDGES = {
     "far away": {"embeddings": 1e4 * np.ones((4, FEATURES))},
     "single class": {"weights": np.ones((1, FEATURES))},
 }
-
-
 CENTRE_FAULTS = (
     Fault({"weights": np.ones((CLASSES, FEATURES + 1), np.float32)}, ValueError),
     Fault({"weights": np.ones(FEATURES, np.float32)}, ValueError),
     Fault({"embeddings": np.float32(1.0)}, ValueError),
 )
-
-
 MARGIN_EDGES = {**CENTRE_EDGES, "single class": {"weights": np.ones((1, FEATURES)), "labels": np.zeros(4, np.int32)}}
 
 
@@ -137,11 +121,7 @@ REGRESSION: dict[str, Any] = {
     },
     "faults": (Fault({"predictions": np.ones(4, np.int32)}, TypeError),),
 }
-
-
 OFF = {"logits": np.array([[0.0, 1.0, -np.inf]] * 4), "labels": np.array([0, 1, 0, 1], np.int32)}
-
-
 WITH_OFF = {**CLASS_EDGES, "a class switched off": OFF}
 
 
@@ -194,14 +174,8 @@ def draw_epoch(generator: Generator) -> Mapping[str, Any]:
 
 
 Draw = Callable[[Generator, Shape], np.ndarray]
-
-
 PARTS = 3
-
-
 DIM = 2
-
-
 FAR = 1e4
 
 
@@ -245,19 +219,13 @@ def per_entry(
 
 
 LINE = {"targets": normal}
-
-
 LOCATION_SCALE: dict[str, Draw] = {"location": normal, "log_scale": normal}
-
-
 LOCATION_EDGES = {
     "far away": {"location": FAR},
     "exact": {"location": 1.0, "targets": 1.0},
     "exact, of no scale": {"location": 1.0, "targets": 1.0, "log_scale": -FAR},
     "wide": {"log_scale": 9.0},
 }
-
-
 TIES = {"events": np.array([1, 1, 0, 1, 1, 1], np.int32), "times": np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])}
 
 
@@ -270,11 +238,7 @@ def draw_survival(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 SOME = np.array([True, True, False, True, True])
-
-
 NEVER = -np.inf
-
-
 # A class switched off, whose labels are elsewhere.
 SWITCHED_OFF = {
     "a class switched off": {
@@ -286,11 +250,7 @@ SWITCHED_OFF = {
         "labels": np.array([[0.7, 0.3, 0.0], [0.0, 0.2, 0.8], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]]),
     },
 }
-
-
 EDGES = {**CLASS_EDGES, **SWITCHED_OFF}
-
-
 PER = {**PER_CLASS, "degenerate": EDGES}
 
 
@@ -304,8 +264,6 @@ BATCH_COUPLED: dict[str, Any] = {
     "shape": scalar,
     "coupled": True,
 }
-
-
 BIN_FAULTS = (
     *CLASS_FAULTS,
     Fault({"num_bins": 0}, ValueError),
@@ -313,11 +271,7 @@ BIN_FAULTS = (
     Fault({"binning": "fixed"}, ValueError),
     Fault({"norm": "l3"}, ValueError),
 )
-
-
 PER_ENTRY: dict[str, Any] = {**REGRESSION, "hyperparameters": {}, "refused": {}}
-
-
 POSITIVE = (0.0, -1.0)
 
 
@@ -331,8 +285,6 @@ def draw_positive(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 FLAT = {"zeros": {"predictions": np.zeros(4), "targets": np.zeros(4)}, "a zero target": {"targets": np.zeros(4)}}
-
-
 # Errors of whole rows.
 ROWS: dict[str, Any] = {
     "arguments": draw_positive,
@@ -373,8 +325,6 @@ IMAGE_PAIRS: dict[str, Any] = {
     "integers": True,
     "smooth": 1,
 }
-
-
 IMAGE_FAULTS = (
     Fault({"predictions": lambda x: jnp.ones(x.shape, jnp.int32)}, TypeError),
     Fault({"predictions": np.ones((2, 3), np.float32)}, ValueError),

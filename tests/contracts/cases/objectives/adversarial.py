@@ -25,16 +25,12 @@ def draw_judged_scores(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 SCORES = np.array([1e4, -1e4, 0.0, 1e4])
-
-
 GENERATOR: dict[str, Any] = {
     "arguments": draw_scores,
     "differentiable": ("scores",),
     "masked": ("scores",),
     "degenerate": {"sure": {"scores": SCORES}, "nothing": {"scores": np.zeros(0)}},
 }
-
-
 DISCRIMINATOR: dict[str, Any] = {
     "arguments": draw_judged_scores,
     "differentiable": ("scores",),

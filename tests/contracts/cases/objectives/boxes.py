@@ -10,8 +10,6 @@ from contracts.objective_checks import Objective
 import objectives
 
 UNIT = np.tile([0.0, 0.0, 1.0, 1.0], (4, 1))
-
-
 BOXES: dict[str, Any] = {
     "arguments": draw_boxes,
     "differentiable": ("predictions", "targets"),

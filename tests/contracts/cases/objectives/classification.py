@@ -71,14 +71,10 @@ def draw_pair_of_logits(generator: Generator, batch: Shape) -> Mapping[str, Any]
 PAIR_EDGES = {
     name: {**changes, "adversarial_logits": -np.asarray(changes["logits"])} for name, changes in FINITE.items()
 }
-
-
 ADVERSARIAL = {
     "unmoved": {"logits": np.ones((4, CLASSES)), "adversarial_logits": np.ones((4, CLASSES))},
     **PAIR_EDGES,
 }
-
-
 WEIGHTED = {
     name: {**changes, "class_weights": np.ones(np.shape(changes["logits"])[-1])} for name, changes in WITH_OFF.items()
 }
@@ -97,8 +93,6 @@ PLANE_EDGES = {
     "one plane": {"logits": np.ones((4, 1)), "labels": np.ones(4)},
     "no examples": {"logits": np.ones((0, 2)), "labels": np.ones(0)},
 }
-
-
 OBSERVED = np.abs(np.arange(4.0)[:, None] - np.array([0.0, 1.0, 3.0]))
 
 
@@ -128,11 +122,7 @@ def rolled(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
 
 
 EPOCH: dict[str, Any] = {"use": rolled, "traced": draw_epoch, "shape": (4,)}
-
-
 STATE = objectives.online_labels(CLASSES)
-
-
 BATCH_FAULTS = (
     Fault({"labels": lambda ids: ids.astype(jnp.float32)}, TypeError),
     Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES))}, ValueError),
@@ -162,8 +152,6 @@ def draw_mixed(name: str, shape: Shape) -> Callable[[Generator], Mapping[str, An
 
 
 NO_KEY = Fault({"key": 0}, TypeError)
-
-
 SMALL = {"dimension": 2, "width": 3, "depth": 1}
 
 

@@ -44,8 +44,6 @@ def quadratic(params: Any, scale: Any = 1.0) -> jax.Array:
 
 
 SPECTRUM: dict[str, Any] = {"key": jax.random.key(0), "probes": 2, "steps": 3}
-
-
 MEASURED: dict[str, Any] = {
     **BATCH_COUPLED,
     "differentiable": ("logits",),
@@ -129,11 +127,7 @@ MEASURE: dict[str, Any] = {
         Fault({"predictions": lambda x: x.astype(np.complex64)}, TypeError),
     ),
 }
-
-
 COUNTED: dict[str, Any] = {**MEASURE, "shape": scalar, "coupled": True, "batches": ((4,), (2, 3))}
-
-
 AVERAGED: dict[str, Any] = {
     **COUNTED,
     "options": {"average": "macro"},
@@ -177,14 +171,10 @@ DETECTIONS: dict[str, Any] = {
     "removable": False,  # detections lie in images
     "elsewhere": ("axis_name",),
 }
-
-
 NO_DETECTIONS = {
     name: np.zeros((2, 0, *more), kind)
     for name, more, kind in (("boxes", (4,), float), ("scores", (), float), ("classes", (), np.int32))
 }
-
-
 NO_OBJECTS = {
     name: np.zeros((2, 0, *more), kind)
     for name, more, kind in (
@@ -194,8 +184,6 @@ NO_OBJECTS = {
         ("true_where", (), bool),
     )
 }
-
-
 NO_IMAGES = {
     name: np.zeros((0, *np.shape(x)[1:]), x.dtype)
     for name, x in draw_detections(np.random.default_rng(0), (2, 4)).items()

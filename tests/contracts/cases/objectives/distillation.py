@@ -25,8 +25,6 @@ def recalled(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
 
 
 MEMORY: dict[str, Any] = {"examples": 4, "classes": CLASSES, "delay": 1, "dtype": jnp.float32}
-
-
 RECORD: dict[str, Any] = {
     "use": recalled,
     "traced": lambda generator: {

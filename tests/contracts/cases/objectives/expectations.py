@@ -13,8 +13,6 @@ from contracts.objective_checks import Objective, Shape
 import objectives
 
 SAMPLES = 5
-
-
 OUTCOMES = 3
 
 

@@ -25,8 +25,6 @@ HARMONIC: dict[str, Any] = {
     "refused": {"exponent": (0.0, -1.0), "epsilon": (0.0, -1.0)},
     "faults": CENTRE_FAULTS,
 }
-
-
 DISTANCES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("cosine", {}),
     ("manhattan", {"smooth": 1}),

@@ -28,8 +28,6 @@ from contracts.objective_checks import Objective, Shape
 import objectives
 
 COUNTS = np.array([50.0, 7.0, 2.0])
-
-
 TOO_MANY = np.ones(CLASSES + 1)
 
 
@@ -61,11 +59,7 @@ def draw_boxes(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 FREQUENCIES = np.array([0.9, 0.1, 5e-4])
-
-
 STATE = objectives.EqualizationState(jnp.array([8.0, 1.0, 0.0]), jnp.array([4.0, 9.0, 0.0]))
-
-
 SUPPRESSION: dict[str, Any] = {
     "hyperparameters": {"gamma": (0.0, 12.0), "mu": (0.0, 0.8), "alpha": (0.0, 4.0)},
     "refused": {"gamma": (-1.0,), "alpha": (-1.0,)},
@@ -119,8 +113,6 @@ def draw_labelled_features(generator: Generator, batch: Shape) -> Mapping[str, A
 
 
 SURROGATES: dict[str, Any] = {"batches": ((5,),), "shape": scalar, "masked": ("surrogates",)}
-
-
 SURROGATE_EDGES = {
     "zero": {"surrogates": np.zeros((5, FEATURES))},
     "all alike": {"surrogates": np.ones((5, FEATURES))},
@@ -164,8 +156,6 @@ def integers_of(function: Any, arguments: Mapping[str, Any]) -> jax.Array:
 
 
 WEIGHTS: dict[str, Any] = {"traced": lambda generator: {"class_counts": COUNTS.astype(np.float32)}, "shape": (CLASSES,)}
-
-
 RECORDED = {
     "logits": np.ones((4, CLASSES), np.float32),
     "labels": np.array([0, 1, 2, 2], np.int32),

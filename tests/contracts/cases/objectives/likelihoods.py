@@ -43,19 +43,13 @@ COUNT_EDGES = {
     "never": {"log_rate": -FAR, "targets": [0, 1, 2, 3]},
     "many": {"log_rate": 9.0, "targets": 8000.0},
 }
-
-
 SHAPE_EDGES = {
     "never": {"log_mean": -FAR, "targets": [0, 1, 2, 3]},
     "always": {"log_mean": FAR, "targets": [0, 1, 2, 3]},
     "Poisson": {"log_concentration": FAR, "targets": [0, 1, 2, 3]},
     "extremely dispersed": {"log_concentration": -FAR, "targets": [0, 1, 2, 3]},
 }
-
-
 COUNT: dict[str, Draw] = {"log_rate": normal}
-
-
 SHAPE: dict[str, Draw] = {"log_mean": normal, "log_concentration": normal}
 
 

@@ -46,14 +46,8 @@ SUBCENTRE_EDGES = {
     name: {n: np.stack([x, x], axis=1) if n == "weights" else x for n, x in changes.items()}
     for name, changes in MARGIN_EDGES.items()
 }
-
-
 KEY = jax.random.key(0)
-
-
 NO_PROBABILITIES = Fault({"labels": lambda ids: jnp.ones((*ids.shape, CLASSES))}, ValueError)
-
-
 BATCH_IDS: dict[str, Any] = {"ids": None, "classes": 0}  # an id out of range changes what the batch is compared with
 
 

@@ -40,8 +40,6 @@ NOISE_FAULTS = (
     Fault({"transition": np.ones((CLASSES, CLASSES + 1), np.float32)}, ValueError),
     Fault({"transition": np.ones(CLASSES, np.float32)}, ValueError),
 )
-
-
 # Backward correction spreads the label over all classes: an impossible one costs infinitely much.
 CORRECTED: dict[str, Any] = {
     "arguments": classes_and_labels(transition=noise(CLASSES)),
@@ -72,16 +70,12 @@ LOSS_EDGES = {
     "large losses": {"losses": np.array([1e4, 6e4, np.inf, 0.0])},
     "no examples": {"losses": np.zeros(0)},
 }
-
-
 PACED: dict[str, Any] = {
     "differentiable": ("losses",),
     "masked": ("losses",),
     "degenerate": LOSS_EDGES,
     "smooth": 1,
 }
-
-
 PACES: dict[str, dict[str, Any]] = {
     "hard": {
         "arguments": draw_paced_and_annotated,
@@ -168,8 +162,6 @@ TARGETS: dict[str, Any] = {
         Fault({"targets": np.ones((4, CLASSES), np.int32)}, TypeError),
     ),
 }
-
-
 ANNOTATORS = 2
 
 
@@ -196,8 +188,6 @@ def remembered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> An
 
 
 MEMORY: dict[str, Any] = {"examples": 4, "shape": (CLASSES,), "fill": 0.5, "dtype": jnp.float32}
-
-
 RECORD: dict[str, Any] = {
     "use": remembered,
     "traced": lambda generator: {

@@ -39,15 +39,11 @@ LISTS: dict[str, Any] = {
     "hyperparameters": {"steepness": (1.0, 10.0)},
     "refused": {"steepness": (0.0, -1.0)},
 }
-
-
 LIST_FAULTS = (
     Fault({"predictions": np.float32(1.0)}, ValueError),
     Fault({"network": "pairwise"}, ValueError),
     Fault({"swap": "hard"}, ValueError),
 )
-
-
 LIST_EDGES = {
     "saturated": {"predictions": np.array([1e4, -1e4, 1e4, 0.0, 0.0])},
     "equal": {"predictions": np.zeros(5), "targets": np.zeros(5)},

@@ -24,14 +24,8 @@ from contracts.objective_checks import Objective, Shape
 import objectives
 
 EDGES = np.array([-1.5, -0.5, 0.0, 0.5, 2.0])
-
-
 BINS = len(EDGES) - 1
-
-
 BITS = 3
-
-
 BAGS = 3
 
 
@@ -40,15 +34,9 @@ def draw_unit(generator: Generator, batch: Shape) -> Mapping[str, Any]:
 
 
 SCALED: dict[str, Any] = {"smooth": 2, "hyperparameters": {"scale": (0.5, 3.0)}, "refused": {"scale": POSITIVE}}
-
-
 LARGE = REGRESSION["degenerate"]["large errors"]
-
-
 # The gradient of a squared error of 1e4 is beyond float16, in which the edges are tried too.
 SQUARES = {**REGRESSION["degenerate"], "large errors": {name: x / 10 for name, x in LARGE.items()}}
-
-
 SUMMED = functools.partial(lambda predictions, targets: predictions.sum())
 
 
@@ -80,8 +68,6 @@ HISTOGRAM_FAULTS = (
     Fault({"bin_edges": EDGES[:, None]}, ValueError),
     Fault({"logits": np.float32(1.0)}, ValueError),
 )
-
-
 HISTOGRAM_EDGES = {
     "saturated": {"logits": 1e4 * np.eye(BINS)},
     "equal logits": {"logits": np.zeros((4, BINS))},
@@ -90,8 +76,6 @@ HISTOGRAM_EDGES = {
     "a single bin": {"logits": np.ones((4, 1)), "bin_edges": np.array([0.0, 1.0])},
     "empty batch": {"logits": np.ones((0, BINS)), "targets": np.ones(0)},
 }
-
-
 BIT_EDGES = {
     "saturated": {"logits": 1e4 * np.array([[1, -1, 1], [-1, -1, -1], [1, 1, 1], [0, 0, 0]])},
     "ends": {"targets": np.array([0.0, 1.0, 0.0, 1.0])},

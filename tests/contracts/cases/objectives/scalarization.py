@@ -11,8 +11,6 @@ from contracts.objective_checks import Objective, Shape
 import objectives
 
 TASKS = 3
-
-
 PREFERENCE = np.array([0.5, 0.3, 0.2])
 
 
@@ -39,17 +37,11 @@ EDGES: dict[str, Mapping[str, Any]] = {
     "large losses": {"losses": np.full((4, TASKS), 1e4)},
     "no examples": {"losses": np.ones((0, TASKS))},
 }
-
-
 FAULTS = (
     Fault({"losses": np.float32(1.0)}, ValueError),
     Fault({"losses": np.ones((4, 0), np.float32)}, ValueError),
 )
-
-
 PER_TASK: dict[str, Any] = {"differentiable": ("losses",), "degenerate": EDGES, "faults": FAULTS}
-
-
 PREFERRED: dict[str, Any] = {
     **PER_TASK,
     "arguments": draw_preferred,
@@ -65,8 +57,6 @@ PREFERRED: dict[str, Any] = {
         Fault({"preference": np.ones(TASKS, complex)}, TypeError),
     ),
 }
-
-
 ABOVE_IDEAL: dict[str, Any] = {
     **PREFERRED,
     "arguments": draw_above_ideal,

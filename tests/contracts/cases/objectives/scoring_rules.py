@@ -30,8 +30,6 @@ def crps_case(function: Callable[..., Any], location: str = "location", **more: 
 
 
 LEVELS = np.array([0.1, 0.5, 0.8])
-
-
 VECTORS: dict[str, Any] = {
     "parameters": {"ensemble": trailing(4, DIM)},
     "others": {"targets": trailing(DIM)},
@@ -41,8 +39,6 @@ VECTORS: dict[str, Any] = {
         "far away": {"ensemble": np.full((4, 3, DIM), FAR)},
     },
 }
-
-
 VECTOR_FAULTS = (
     Fault({"targets": np.zeros((4, DIM + 1), np.float32)}, ValueError),
     Fault({"ensemble": np.zeros((4, 0, DIM), np.float32)}, ValueError),

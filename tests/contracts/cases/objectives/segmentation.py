@@ -38,8 +38,6 @@ def whole_images(batch: Shape) -> Shape:
 
 
 IMAGES = (4, 5)
-
-
 SEGMENTATION: dict[str, Any] = {
     "arguments": draw_pixels,
     "batches": (IMAGES, (2, 3, 2), (4,)),
@@ -66,11 +64,7 @@ SEGMENTATION: dict[str, Any] = {
     ),
     "smooth": 1,
 }
-
-
 OPTIONS = ("apply_softmax", "class_weights", "ignore_background", "classes", "per", "axis_name")
-
-
 PROBABLE_EDGES = {
     "exact": {"predictions": np.eye(CLASSES)[np.ones(IMAGES, int)], "labels": np.ones(IMAGES, np.int32)},
     "all wrong": {"predictions": np.eye(CLASSES)[np.zeros(IMAGES, int)], "labels": np.ones(IMAGES, np.int32)},

@@ -45,8 +45,6 @@ COX: dict[str, Any] = {
         "no events": {"events": np.zeros(6, np.int32)},
     },
 }
-
-
 INTERVALS: dict[str, Any] = {
     "arguments": draw_intervals,
     "differentiable": ("logits",),
@@ -59,8 +57,6 @@ INTERVALS: dict[str, Any] = {
         Fault({"logits": np.float32(1.0)}, ValueError),
     ),
 }
-
-
 SATURATED_INTERVALS = {
     "saturated": {"logits": SATURATED},
     "one interval": {"logits": np.ones((4, 1)), "durations": np.zeros(4, np.int32)},

@@ -38,24 +38,16 @@ SERIES: dict[str, Any] = {
     "refused": {"gamma": POSITIVE},
     "batches": ((4,), (2, 3), ()),
 }
-
-
 SERIES_FAULTS = (
     Fault({"predictions": np.ones(4, np.float32)}, ValueError),
     Fault({"predictions": np.ones((4, 0, 2), np.float32)}, ValueError),
     Fault({"targets": np.ones((4, 3, 1), np.float32)}, ValueError),
 )
-
-
 LENGTH_FAULTS = (
     Fault({"prediction_lengths": np.ones(4, np.float32)}, TypeError),
     Fault({"target_lengths": np.ones((4, 1), np.int32)}, ValueError),
 )
-
-
 EQUAL_SERIES = {"predictions": np.ones((4, STEPS, 2)), "targets": np.ones((4, STEPS, 2))}
-
-
 SERIES_EDGES = {
     "equal": EQUAL_SERIES,
     "large": {"predictions": 1e3 * np.ones((4, STEPS, 2)), "targets": -1e3 * np.ones((4, STEPS, 2))},
@@ -72,15 +64,11 @@ SERIES_EDGES = {
         "target_lengths": np.ones(0, np.int32),
     },
 }
-
-
 FORECAST_EDGES = {
     name: {**{n: x for n, x in changes.items() if not n.endswith("lengths")}, "lengths": lengths}
     for name, changes in SERIES_EDGES.items()
     for lengths in [np.ones(len(changes["predictions"]), np.int32)]
 }
-
-
 SIGNAL_ROWS = {**ROWS, "arguments": draw_regression, "coupled": False, "integers": True}
 
 

@@ -69,17 +69,9 @@ FAULTS = (
     Fault({"row_chunk": 0}, ValueError),
     Fault({"class_chunk": 1.5}, ValueError),
 )
-
-
 WITH_BIAS = (Fault({"bias": np.ones(CLASSES + 1, np.float32)}, ValueError),)
-
-
 LOGITS: dict[str, Any] = {"z_penalty": (0.0, 0.1), "soft_cap": (2.0, 30.0)}
-
-
 NOT_LOGITS: dict[str, Any] = {"z_penalty": (-1.0,), "soft_cap": (0.0, -1.0)}
-
-
 EVERY = ("reduction", "example_weights", "class_axis", "vocabulary_axis", "axis_name")
 
 
