@@ -208,7 +208,9 @@ def _scale_by_steepest_descent(
             places = [k for k, other in enumerate(norms) if other == norm]
             for k, result in zip(places, members(norm, [leaves[k] for k in places]), strict=True):
                 found[k] = result
-        total = sum(scale * dual for scale, (_, dual) in zip(scales, found, strict=True)) if dual_scale else 1.0
+        # A reduction, and no chain of additions: that the compiler would repeat for every leaf it scales.
+        duals = [jnp.asarray(scale * dual) for scale, (_, dual) in zip(scales, found, strict=True)]
+        total = jnp.sum(jnp.stack(duals)) if dual_scale and duals else 1.0
         steps = [total * scale * direction for scale, (direction, _) in zip(scales, found, strict=True)]
         return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), treedef.unflatten(steps), updates), state
 
