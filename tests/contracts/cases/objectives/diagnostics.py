@@ -49,9 +49,9 @@ MEASURED: dict[str, Any] = {
     "differentiable": ("logits",),
     "smooth": 0,
     "batches": ((6,), (2, 3), ()),
-    "degenerate": {
-        **EDGES,
-        "no examples": {"logits": np.ones((0, CLASSES)), "labels": np.zeros(0, np.int32)},
+    "degenerate": {  # their batch is that of the edges
+        edge: {"labels": np.zeros(np.shape(changes["logits"])[:-1], np.int32), **changes}
+        for edge, changes in {**EDGES, "no examples": {"logits": np.ones((0, CLASSES))}}.items()
     },
 }
 
