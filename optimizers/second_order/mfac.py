@@ -15,7 +15,8 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from optimizers._checks import check_positive_integer, check_range
-from optimizers._moments import after, check_descent, descend, wide_scalar
+from optimizers._memory import combination, products, replaced
+from optimizers._moments import check_descent, descend, wide_scalar
 from optimizers._trees import PyTree, accumulator_dtype
 from optimizers.second_order._arrays import check_shape, floats
 
@@ -119,24 +120,6 @@ def empirical_fisher_inverse_diag(
     return diagonal
 
 
-# A product with a smaller leaf is a sum, which compiles in a tenth of the time: there may be a thousand such leaves.
-SMALL = 2**14
-
-
-def _products(memory: Array, g: Array) -> Array:
-    """The inner products of `g` with the arrays in a memory `[m, ...]`."""
-    if g.size > SMALL:
-        return memory.reshape(len(memory), -1) @ g.reshape(-1)
-    return jnp.sum(memory * g, axis=tuple(range(1, memory.ndim)))
-
-
-def _combination(weights: Array, memory: Array) -> Array:
-    """The weighted sum of the arrays in a memory `[m, ...]`."""
-    if memory.size > SMALL * len(memory):
-        return (weights @ memory.reshape(len(memory), -1)).reshape(memory.shape[1:])
-    return jnp.sum(weights.reshape(-1, *[1] * (memory.ndim - 1)) * memory, axis=0)
-
-
 class MfacState(NamedTuple):
     """State of M-FAC.
 
@@ -179,23 +162,19 @@ def _mfac(function: str, num_grads: int, damping: Any, momentum: Any) -> optax.G
         treedef: Any  # opaque to the type checker
         olds, treedef = jax.tree.flatten(state.grads)
         new = [g.astype(old.dtype) for g, old in zip(treedef.flatten_up_to(updates), olds, strict=True)]
-        # The products are with the memory as it was, and the entry that is replaced is accounted for apart: so nothing
-        # reads the memory once it is written, and the compiler keeps no copy of it.
-        products = [_products(old, g) for g, old in zip(new, olds, strict=True)]
-        row = sum(products, start=jnp.zeros(m, state.gram.dtype)).astype(state.gram.dtype)
+        # The entry that is replaced is accounted for apart.
+        inner = [products(old, g) for g, old in zip(new, olds, strict=True)]
+        row = sum(inner, start=jnp.zeros(m, state.gram.dtype)).astype(state.gram.dtype)
         row = row.at[slot].set(sum((jnp.sum(g * g) for g in new), start=jnp.zeros([], row.dtype)).astype(row.dtype))
         gram = state.gram.at[slot].set(row).at[:, slot].set(row)
         weights = m * _solve(gram, damping, jax.nn.one_hot(slot, m, dtype=gram.dtype))
         own, others = weights[slot], weights.at[slot].set(0)
 
         def combined(g: Array, old: Array) -> Array:
-            return own.astype(g.dtype) * g + _combination(others.astype(g.dtype), old)
+            return own.astype(g.dtype) * g + combination(others.astype(g.dtype), old)
 
         directions = [combined(g, old) for g, old in zip(new, olds, strict=True)]
-        kept = [
-            lax.dynamic_update_index_in_dim(old, after(g, u), slot, 0)
-            for g, u, old in zip(new, directions, olds, strict=True)
-        ]
+        kept = [replaced(old, g, slot, u) for g, u, old in zip(new, directions, olds, strict=True)]
         direction, grads = treedef.unflatten(directions), treedef.unflatten(kept)
         mu = state.mu
         if momentum is not None:

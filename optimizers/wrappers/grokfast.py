@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_positive_integer, check_range
+from optimizers._memory import combination, replaced
 from optimizers._moments import (
     MU_DTYPES,
     Moments,
@@ -152,16 +153,18 @@ def grokfast_ma(
         held = jnp.minimum(count, window_size)
         weight = lamb / held if filter_type == "mean" else lamb
         weight = jnp.where((held == window_size) | (not warmup), weight, 0.0)
-        history = jax.tree.map(
-            lambda h, g: jax.lax.dynamic_update_index_in_dim(h, wide(jnp.asarray(g)).astype(h.dtype), slot, 0),
-            state.history,
-            updates,
-        )
+        others = jnp.arange(window_size) != slot
 
-        def leaf(g: Any, h: jax.Array) -> jax.Array:
+        def leaf(g: Any, h: jax.Array) -> tuple[jax.Array, jax.Array]:
             g = jnp.asarray(g)
-            return (wide(g) + weight.astype(h.real.dtype) * jnp.sum(h, axis=0)).astype(g.dtype)
+            new = wide(g).astype(h.dtype)
+            total = new + combination(others.astype(h.dtype), h)
+            return (new + weight.astype(h.real.dtype) * total).astype(g.dtype), replaced(h, new, slot, total)
 
-        return jax.tree.map(leaf, updates, history), GrokfastWindowState(count, history)
+        treedef: Any  # opaque to the type checker
+        leaves, treedef = jax.tree.flatten(updates)
+        done = [leaf(g, h) for g, h in zip(leaves, treedef.flatten_up_to(state.history), strict=True)]
+        moved, history = (treedef.unflatten([pair[k] for pair in done]) for k in (0, 1))
+        return moved, GrokfastWindowState(count, history)
 
     return optax.GradientTransformationExtraArgs(init, update)
