@@ -63,7 +63,7 @@ def linear_margin_softmax_loss(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:
@@ -151,7 +151,7 @@ def linear_arcface_loss(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:
@@ -235,7 +235,7 @@ def linear_cosface_loss(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:

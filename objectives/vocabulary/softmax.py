@@ -64,7 +64,7 @@ def linear_softmax_loss(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:
@@ -157,7 +157,7 @@ def linear_cross_entropy(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:
@@ -246,7 +246,7 @@ def linear_poly_loss(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:
@@ -336,7 +336,7 @@ def linear_focal_loss(
         of range.
 
     Raises:
-        TypeError: If features or weights are not floating point, class ids not integers or `where` not boolean.
+        TypeError: If features or weights are not floating, class ids or chunks not integers or `where` not boolean.
         ValueError: If shapes do not match, an option is unknown or a hyperparameter is out of range.
 
     Examples:

@@ -67,7 +67,7 @@ FAULTS = (
     Fault({"reduction": "none", "axis_name": "data"}, ValueError, ("axis_name",)),
     Fault({"class_axis": 2}, ValueError),
     Fault({"row_chunk": 0}, ValueError),
-    Fault({"class_chunk": 1.5}, ValueError),
+    Fault({"class_chunk": 1.5}, TypeError),
 )
 WITH_BIAS = (Fault({"bias": np.ones(CLASSES + 1, np.float32)}, ValueError),)
 LOGITS: dict[str, Any] = {"z_penalty": (0.0, 0.1), "soft_cap": (2.0, 30.0)}
