@@ -19,10 +19,15 @@ def power(base: Array, exponent: Scalar | Array) -> Array:
 
 
 def unit_vectors(vectors: Array) -> Array:
-    """Vectors scaled to length one over the last axis; one shorter than 1e-12 becomes 0, with gradient 0."""
-    squared = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
-    directed = squared > 1e-24
-    return jnp.where(directed, vectors * lax.rsqrt(jnp.where(directed, squared, 1)), 0)
+    """Vectors scaled to length one over the last axis; one up to 1e-12 long becomes 0, with gradient 0; NaN stays NaN.
+
+    The largest entry comes out first, as a constant: it changes no derivative, and no square overflows.
+    """
+    largest = lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0))
+    scaled = vectors / jnp.where(largest == 0, 1, largest)
+    squared = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
+    short = largest * jnp.sqrt(lax.stop_gradient(squared)) <= 1e-12
+    return jnp.where(short, 0, scaled * lax.rsqrt(jnp.where(short, 1, squared)))
 
 
 def expm1_ratio(x: Array) -> Array:

@@ -15,7 +15,7 @@ from jax import lax
 
 from objectives._batch import all_sum, gather
 from objectives._boxes import geometry, ratio
-from objectives._inputs import clean, compute_dtype, describe, integers, mask, real, static_integer
+from objectives._inputs import check_choice, clean, compute_dtype, describe, integers, mask, real, static_integer
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real
 
 LEVELS = {"101-point": 100, "11-point": 10}
@@ -113,8 +113,7 @@ def mean_average_precision(
         ("matching", matching, ("coco", "voc")),
         ("average", average, ("macro", "none")),
     ):
-        if value not in legal:
-            raise ValueError(f"{name}: {option} must be one of {', '.join(map(repr, legal))}, got {value!r}")
+        check_choice(name, option, value, legal)
     dtype = compute_dtype(found, confidence, truth)
     limits = real(name, "iou_thresholds", iou_thresholds).astype(dtype)
     if limits.ndim != 1 or limits.size == 0:
