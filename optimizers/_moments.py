@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from optimizers._checks import check_range
 from optimizers._rounding import store
@@ -105,6 +106,15 @@ def after(x: jax.Array, *done: jax.Array) -> jax.Array:
     return x
 
 
+def reread(*arrays: Any) -> tuple[Any, ...]:
+    """The same arrays (or trees of them), to make of them again what something else is made of, too.
+
+    XLA's CPU compiler writes out what two sums, or a sum and the update, have in common. What is made of these it keeps
+    apart and makes once more, unless it is made of the very same arrays, read again.
+    """
+    return lax.optimization_barrier(arrays)
+
+
 def average(decay: Any, growth: Any, old: jax.Array, x: jax.Array) -> jax.Array:
     """A moving average, or any other sum of the old value and the new one."""
     return decay * old + growth * x
@@ -114,7 +124,7 @@ def root_scalars(b2: Any, eps: Any, eps_root: Any, step: jax.Array) -> tuple[Any
     """√B, eps √B and eps_root B for B = 1 - b2**t: a second moment's bias correction, moved out of the elements."""
     correction = bias_correction(b2, step)
     root = jnp.sqrt(correction)
-    return root, eps * root + TINY, eps_root * correction
+    return root, eps * root + TINY, 0.0 if isinstance(eps_root, float) and eps_root == 0.0 else eps_root * correction
 
 
 def first_moment(dtype: Any) -> Callable[[PyTree], PyTree]:

@@ -8,14 +8,9 @@ import optax
 from jax import lax
 
 from optimizers._checks import check_range
-from optimizers._moments import TINY, real_dtype, wide_scalar
+from optimizers._moments import TINY, real_dtype, reread, wide_scalar
 from optimizers._rounding import round_to_nearest
 from optimizers._trees import PyTree, accumulator_dtype, global_norm
-
-
-def _own_reading(g: jax.typing.ArrayLike) -> jax.Array:
-    g = jnp.asarray(g)
-    return g if g.dtype == accumulator_dtype(g.dtype) else lax.optimization_barrier(g)
 
 
 def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransformationExtraArgs:
@@ -62,8 +57,7 @@ def clip_by_global_norm(max_norm: jax.typing.ArrayLike) -> optax.GradientTransfo
         updates: PyTree, state: optax.EmptyState, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, optax.EmptyState]:
         del params, extra_args
-        # Behind a barrier the norm has its own conversion of 16-bit leaves; a shared one would be written to memory.
-        norm = global_norm(jax.tree.map(_own_reading, updates))
+        norm = global_norm(*reread(updates))  # with a conversion of 16-bit leaves of its own
         factor = jnp.minimum(1.0, wide_scalar(max_norm) / jnp.maximum(norm, TINY))
         factor = jnp.where(jnp.isfinite(norm), factor, jnp.nan)
 

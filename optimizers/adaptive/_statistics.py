@@ -1,4 +1,7 @@
-"""Numbers of a whole tensor: norms, means of squares, and second moments kept as rows and columns."""
+"""Numbers of a whole tensor: norms, means of squares, and second moments kept as rows and columns.
+
+What they are numbers of is computed once more for the update: made of `reread` arrays, it takes no memory.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,34 +10,24 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from optimizers._moments import TINY, average, real_dtype, square, zeros_for
+from optimizers._moments import TINY, average, real_dtype, reread, square, zeros_for
 from optimizers._trees import PyTree, accumulator_dtype
 
 Axes = tuple[int, int]
 
 
-def unfused(x: jax.Array) -> jax.Array:
-    """`x`, to be summed.
-
-    XLA's CPU compiler gives a sum, together with the arithmetic in front of it, to a library that writes every scalar
-    operand out as an array. It leaves a rounding alone; this one, to the precision that is there, changes nothing.
-    """
-    kept = jnp.finfo(x.dtype)
-    return lax.reduce_precision(x, kept.nexp, kept.nmant)
-
-
 def mean(x: jax.Array) -> jax.Array:
     """The mean of all elements, 0 of nothing."""
-    return jnp.sum(unfused(x)) / max(x.size, 1)
+    return jnp.sum(x) / max(x.size, 1)
 
 
 def norm(x: jax.Array) -> jax.Array:
-    """The L2 norm of the elements of an array that is in memory."""
+    """The L2 norm of the elements."""
     return jnp.sqrt(jnp.sum(square(x)))
 
 
 def root_mean_square(x: jax.Array) -> jax.Array:
-    """√(mean |x|²) of an array that is in memory, 0 of nothing."""
+    """√(mean |x|²), 0 of nothing."""
     return norm(x) / max(x.size, 1) ** 0.5
 
 
@@ -46,11 +39,13 @@ class Factored(NamedTuple):
     whole: Any
 
 
-def squares(x: jax.Array, axes: Axes | None) -> Factored:
-    """The squares' means over the second of two axes and over the first; the squares where there are no such axes."""
+def squares(axes: Axes | None, made: Callable[..., jax.Array], *arrays: Any) -> Factored:
+    """Squares of what is `made` of arrays: means over the second of two axes and over the first; without axes, all."""
     if axes is None:
-        return Factored(None, None, square(x))
-    return Factored(jnp.mean(square(x), axis=axes[1]), jnp.mean(square(x), axis=axes[0]), None)
+        return Factored(None, None, square(made(*arrays)))
+    row = jnp.mean(square(made(*reread(*arrays))), axis=axes[1])
+    *arrays, _ = reread(*arrays, row)
+    return Factored(row, jnp.mean(square(made(*arrays)), axis=axes[0]), None)
 
 
 def factored_average(decay: Any, growth: Any, old: Factored, x: Factored, shift: Any) -> Factored:
@@ -58,13 +53,16 @@ def factored_average(decay: Any, growth: Any, old: Factored, x: Factored, shift:
     return Factored(*(None if o is None else average(decay, growth, o, s + shift) for o, s in zip(old, x, strict=True)))
 
 
-def over_root(x: jax.Array, squares: Factored, axes: Axes | None) -> jax.Array:
-    """x / √V, 0 where both are 0; for V = rows ⊗ columns / mean(rows) of rank one where only these are kept."""
+def over_root(x: jax.Array, squares: Factored, axes: Axes | None, part: Any = 1.0) -> jax.Array:
+    """A part of x / √V, 0 where both are 0; for V = rows ⊗ columns / mean(rows) where only these are kept.
+
+    The part multiplies the rows: a number times all elements would be written out before a sum.
+    """
     if axes is None:
-        return x * lax.rsqrt(squares.whole + TINY)
+        return part * x * lax.rsqrt(squares.whole + TINY)
     row, col = jnp.expand_dims(squares.row, axes[1]), jnp.expand_dims(squares.col, axes[0])
     relative = row / (jnp.mean(row, axis=axes[0], keepdims=True) + TINY)
-    return x * lax.rsqrt(relative + TINY) * lax.rsqrt(col + TINY)
+    return x * (part * lax.rsqrt(relative + TINY)) * lax.rsqrt(col + TINY)
 
 
 def factored_moment(

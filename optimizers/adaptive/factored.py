@@ -28,6 +28,7 @@ from optimizers._moments import (
     check_moment_dtype,
     descend,
     first_moment,
+    reread,
     tensorwise,
     wide_scalar,
 )
@@ -40,12 +41,16 @@ from optimizers.adaptive._statistics import (
     over_root,
     root_mean_square,
     squares,
-    unfused,
 )
 
 
-def _clipped(u: jax.Array, threshold: Any) -> jax.Array:
-    return u if threshold is None else u / jnp.maximum(1.0, root_mean_square(u) / threshold)
+def _kept(g: jax.Array, v: Factored, axes: Axes | None, threshold: Any) -> Any:
+    """1 / max(1, RMS(u) / d) for u = g / √V: the part of u that clipping keeps."""
+    return 1.0 / jnp.maximum(1.0, root_mean_square(over_root(*reread(g, v), axes)) / threshold)
+
+
+def _same(x: jax.Array) -> jax.Array:
+    return x
 
 
 class AdafactorState(NamedTuple):
@@ -148,12 +153,13 @@ def adafactor(
         return at_count(one, state), at_count(none, state), kept, small, 1 - growth, growth, *bound
 
     def scaled(g: jax.Array, p: jax.Array, v: Factored, s: Scalars) -> jax.Array:
-        u = _clipped(over_root(g, v, two_largest(g.shape)), None if threshold is None else s[7])
+        axes = two_largest(g.shape)
         scale = jnp.maximum(root_mean_square(p), 1e-3) if multiply_by_parameter_scale else 1.0
-        return s[1] * scale * u
+        kept = 1.0 if threshold is None else _kept(g, v, axes, s[7])
+        return over_root(g, v, axes, s[1] * scale * kept)
 
     def advance(g: jax.Array, p: jax.Array, old: tuple[Any, ...], s: Scalars) -> Any:
-        v = factored_average(s[5], s[6], Factored(*old[:3]), squares(g, two_largest(g.shape)), s[4])
+        v = factored_average(s[5], s[6], Factored(*old[:3]), squares(two_largest(g.shape), _same, g), s[4])
         return (*v, None if momentum is None else average(s[3], 1 - s[3], old[3], scaled(g, p, v, s)))
 
     def direction(g: jax.Array, p: jax.Array, new: tuple[Any, ...], old: tuple[Any, ...], s: Scalars) -> jax.Array:
@@ -203,14 +209,18 @@ def _came(
     def advance(g: jax.Array, p: Any, old: tuple[Any, ...], s: Scalars) -> Any:
         b1, b2, b3, eps, eps_instability, threshold = s
         axes = _last_two(g.shape)
-        nu = factored_average(b2, 1 - b2, Factored(*old[1:4]), squares(g, axes), eps)
-        u = _clipped(over_root(g, nu, axes), threshold)
-        mu = average(b1, 1 - b1, old[0], u)
+        nu = factored_average(b2, 1 - b2, Factored(*old[1:4]), squares(axes, _same, g), eps)
+        kept = _kept(g, nu, axes, threshold)
+        mu = average(b1, 1 - b1, old[0], over_root(g, nu, axes, kept))
         if axes is None:
             return mu, *nu, None, None
+
+        def apart(g: jax.Array, nu: Factored, mu: jax.Array) -> jax.Array:
+            return over_root(g, nu, axes, kept) - mu
+
         instability = Factored(old[4], old[5], None)
-        apart = squares(unfused(u - mu), axes)
-        return mu, *nu, *factored_average(b3, 1 - b3, instability, apart, eps_instability)[:2]
+        found = squares(axes, apart, g, nu, mu)
+        return mu, *nu, *factored_average(b3, 1 - b3, instability, found, eps_instability)[:2]
 
     def direction(g: jax.Array, p: Any, new: tuple[Any, ...], old: tuple[Any, ...], s: Scalars) -> jax.Array:
         axes = _last_two(g.shape)

@@ -20,6 +20,7 @@ from optimizers._moments import (
     check_moment_dtype,
     descend,
     first_moment,
+    reread,
     second_moment,
     square,
     tensorwise,
@@ -59,10 +60,15 @@ def _fadam(
     def natural(x: jax.Array, g: jax.Array, fim: jax.Array, s: Scalars) -> jax.Array:
         """x / (F^p + ε^2p), no larger than `clip` on average, and 0 where both are 0."""
         eps, eps_rms, p, of_clip = s[-4:]
-        measured = eps_rms * root_mean_square(g)
+        measured = eps_rms * root_mean_square(*reread(g))
         floor = jnp.where(measured > 0, jnp.minimum(eps, measured), eps)
-        ratio = x / (power(fim, p) + jnp.maximum(power(square(floor), p), TINY))
-        return ratio / jnp.maximum(1.0, root_mean_square(ratio) * of_clip)
+        least = jnp.maximum(power(square(floor), p), TINY)
+
+        def ratio(x: jax.Array, fim: jax.Array, least: jax.Array) -> jax.Array:
+            return x / (power(fim, p) + least)
+
+        size = root_mean_square(ratio(*reread(x, fim, least)))
+        return ratio(x, fim, least) / jnp.maximum(1.0, size * of_clip)
 
     def advance(g: jax.Array, weights: Any, old: Moments, s: Scalars) -> Moments:
         on_mu, on_g, on_fim, on_square = s[-8:-4]
@@ -70,7 +76,10 @@ def _fadam(
         return average(on_mu, on_g, old[0], natural(g, g, fim, s)), fim
 
     def direction(g: jax.Array, weights: Any, new: Moments, old: Moments, s: Scalars) -> jax.Array:
-        return new[0] + s[0] * s[1] * natural(weights, g, new[1], s) if decays else new[0]
+        if not decays:
+            return new[0]
+        weights, fim = reread(weights, new[1])
+        return new[0] + s[0] * s[1] * natural(weights, g, fim, s)
 
     moments = {"mu": first_moment(dtype), "fim": second_moment(None)}
     masks = (mask,) if decays else ()

@@ -7,8 +7,8 @@ One equation. With a direction u of the tensor's new moments and its decay λ θ
 where StableAdamW divides by how far the gradient is from what its second moment expects, and LAMB multiplies by the
 norm of the weights over that of the direction. LARS takes the ratio of weights and gradient, before the momentum.
 
-A norm has to read all of its tensor before the first element can move. What it is the norm of is computed once and
-kept: one temporary of the tensor's size, and no other.
+A norm has to read all of its tensor before the first element can move. What it is the norm of is then computed once
+more, which takes less time than to write it down.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,7 @@ from optimizers._moments import (
     check_moment_dtype,
     descend,
     first_moment,
+    reread,
     root_scalars,
     second_moment,
     square,
@@ -43,7 +44,7 @@ from optimizers._moments import (
 from optimizers._trees import PyTree
 from optimizers.adaptive._statistics import mean, norm
 
-Ratio = Callable[[jax.Array, jax.Array, Moments, jax.Array, Scalars], jax.Array]
+Ratio = Callable[[jax.Array, Any, Moments, Scalars, jax.Array], jax.Array]
 
 
 def _scaled_adam(
@@ -73,11 +74,13 @@ def _scaled_adam(
         return average(on_mu, on_g, old[0], g), average(on_nu, on_square, old[1], square(g))
 
     def direction(g: jax.Array, p: Any, new: Moments, old: Moments, s: Scalars) -> jax.Array:
-        on_m, small, small_root, _ = s[-4:]
-        u = on_m * new[0] / (jnp.sqrt(new[1] + small_root) + small)
-        if decays:
-            u = u + s[0] * s[1] * p
-        return ratio(g, p, new, u, s) * u
+        def step(p: Any, new: Moments, s: Scalars) -> jax.Array:
+            on_m, small, small_root, _ = s[-4:]
+            u = on_m * new[0] / (jnp.sqrt(new[1] + small_root) + small)
+            return u + s[0] * s[1] * p if decays else u
+
+        g, *again = reread(g, p, new, s)
+        return ratio(g, *again, step(*again)) * step(p, new, s)
 
     moments = {"mu": first_moment(mu_dtype), "nu": second_moment(nu_dtype)}
     needs = function if decays else None
@@ -92,7 +95,7 @@ def _scaled_adam(
     )
 
 
-def _surprise(g: jax.Array, p: Any, new: Moments, u: jax.Array, s: Scalars) -> jax.Array:
+def _surprise(g: jax.Array, p: Any, new: Moments, s: Scalars, u: jax.Array) -> jax.Array:
     """1 / max(1, RMS) of the gradient over the root of its second moment ν / B, at least ε."""
     del p, u
     small, correction = s[-3], s[-1]
@@ -258,7 +261,7 @@ def lamb(
     """
     check_descent("lamb", learning_rate, weight_decay)
 
-    def ratio(g: jax.Array, p: jax.Array, new: Moments, u: jax.Array, s: Scalars) -> jax.Array:
+    def ratio(g: jax.Array, p: jax.Array, new: Moments, s: Scalars, u: jax.Array) -> jax.Array:
         return _trust(p, u)
 
     types = mu_dtype, nu_dtype
@@ -335,8 +338,12 @@ def lars(
 
     def scaled(g: jax.Array, p: jax.Array, s: Scalars) -> jax.Array:
         decays, scales, rate, decay, _, coefficient, small = s
-        d = g + decays * decay * p
-        return -rate * (_trust(p, d, coefficient, small) if scales else 1.0) * d
+
+        def decayed(g: jax.Array, p: jax.Array, decay: Any) -> jax.Array:
+            return g + decays * decay * p
+
+        trust = _trust(p, decayed(*reread(g, p, decay)), coefficient, small) if scales else 1.0
+        return -rate * trust * decayed(g, p, decay)
 
     def advance(g: jax.Array, p: jax.Array, old: Moments, s: Scalars) -> Moments:
         return (s[4] * old[0] + scaled(g, p, s),)

@@ -30,6 +30,7 @@ from optimizers._moments import (
     descend,
     elementwise,
     real_dtype,
+    reread,
     root_scalars,
     second_moment,
     square,
@@ -54,7 +55,14 @@ def _schedule_free(
     b1: Any,
     weight_lr_power: Any,
     state_dtype: Any,
+    once_more: optax.GradientTransformationExtraArgs | None = None,
 ) -> optax.GradientTransformationExtraArgs:
+    """Schedule-free learning.
+
+    Both z and y move by the step, which the compiler writes out for the two of them, where the gradient lies or, if the
+    caller keeps that, elsewhere. `once_more` computes it again: a chain as long as `base` and with such a state, of
+    which the first link finds its moments advanced already.
+    """
     check_range(function, "b1", b1, 0.0, 1.0, open_low=True)
     check_range(function, "weight_lr_power", weight_lr_power, 0.0)
     state_dtype = check_moment_dtype(function, "state_dtype", state_dtype, MU_DTYPES)
@@ -105,6 +113,9 @@ def _schedule_free(
             c, on_u = (jnp.asarray(s).astype(real_dtype(u.dtype)) for s in (share, pull))
             return (c * (wide(new) - y) + on_u * u).astype(jnp.result_type(g))
 
+        if once_more is not None:
+            seen = (base_state[0], *state.base_optimizer_state[1:])
+            steps, _ = once_more.update(*reread(widen(updates), seen, wide_params))
         moved = jax.tree.map(leaf, steps, treedef.unflatten(z), wide_params, updates)
         return moved, optax.contrib.ScheduleFreeState(
             b1=jnp.asarray(b1).astype(dtype),
@@ -308,7 +319,18 @@ def schedule_free_adamw(
         del old
         return s[2] * g / (jnp.sqrt(new[0]) + s[3])
 
-    directions = elementwise(SecondMomentState, {"nu": second_moment(None)}, scalars, advance, direction)
+    def reached(state: Any, step: jax.Array) -> Scalars:
+        del step
+        return scalars(state, state.count)
+
+    def stay(g: jax.Array, old: Moments, s: Scalars) -> Moments:
+        del g, s
+        return old
+
+    moments = {"nu": second_moment(None)}
     rate = _warmed_up("schedule_free_adamw", learning_rate, warmup_steps)
-    base = descend(directions, rate, weight_decay, mask)
-    return _schedule_free("schedule_free_adamw", base, rate, b1, weight_lr_power, state_dtype)
+    base, once_more = (
+        descend(elementwise(SecondMomentState, moments, *of_state, direction), rate, weight_decay, mask)
+        for of_state in ((scalars, advance), (reached, stay))
+    )
+    return _schedule_free("schedule_free_adamw", base, rate, b1, weight_lr_power, state_dtype, once_more)

@@ -287,26 +287,27 @@ def test_gravity_finds_a_minimum_of_small_gradients():
 
 
 LEAVES = {"a": jnp.ones((64, 128)), "b": jnp.ones((96, 64)), "c": jnp.ones((4096,)), "d": jnp.ones(())}
-# One copy of what the norm is of; FAdam has one for the gradient and one for the weights. Factored moments fuse no
-# further than rows and columns, which are the rest.
-COPIES = {
-    "stable_adamw": (stable_adamw(1e-3), 1),
-    "lamb": (lamb(1e-3, weight_decay=0.1), 1),
-    "lars": (lars(1e-3, 0.1), 1),
-    "fadam": (fadam(1e-3), 2),
-    "adafactor": (adafactor(1e-3, **FACTOR), 1),
-    "came": (came(1e-3, weight_decay=0.1), 1),
-    "adam_mini": (adam_mini(1e-3), 0),
-    "gravity": (gravity(1e-3), 0),
+NORM_FIRST = {
+    "stable_adamw": stable_adamw(1e-3),
+    "lamb": lamb(1e-3, weight_decay=0.1),
+    "lars": lars(1e-3, 0.1),
+    "fadam": fadam(1e-3),
+    "adafactor": adafactor(1e-3, **FACTOR),
+    "came": came(1e-3, weight_decay=0.1),
+    "adam_mini": adam_mini(1e-3),
+    "gravity": gravity(1e-3),
 }
 
 
-@pytest.mark.parametrize("name", COPIES)
-def test_temporaries_are_what_a_norm_forces(name):
-    tx, copies = COPIES[name]
-    executable, donated = compiled_step(tx, LEAVES)
-    memory, tree = executable.memory_analysis(), sum(x.nbytes for x in LEAVES.values())
-    assert memory.temp_size_in_bytes <= copies * tree + 0.1 * tree
+@pytest.mark.parametrize("name", NORM_FIRST)
+def test_a_norm_of_a_matrix_needs_no_array_of_its_size(name):
+    """What it is the norm of is computed twice; rows, columns and scalars are written down.
+
+    So is, where the squares of a vector are kept whole, the constant that is added to them.
+    """
+    executable, donated = compiled_step(NORM_FIRST[name], LEAVES)
+    memory = executable.memory_analysis()
+    assert memory.temp_size_in_bytes < LEAVES["b"].nbytes
     assert memory.alias_size_in_bytes == sum(x.nbytes for x in donated)
 
 

@@ -35,13 +35,12 @@ def only(settings: dict[str, Any], *names: str, **changes: Any) -> dict[str, Any
 
 
 MU = {"dtypes": ("mu_dtype",), "faults": (Fault({"mu_dtype": jnp.int32}, TypeError),)}
-STABLE = only(ADAM, "b1", "b2", "eps", elementwise=False)
+STABLE = only(ADAM, "b1", "b2", "eps")
 FADAM: dict[str, Any] = {
     **MU,
     "hyperparameters": {"b1": 0.9, "b2": 0.95, "eps": 1e-2, "eps_rms": 0.02, "p": 0.4, "clip": 0.7},
     "refused": {"b1": (1.0,), "b2": (1.0,), "eps": (-1e-8,), "eps_rms": (-0.1,), "p": (0.0,), "clip": (0.0,)},
     "moments": 2,
-    "elementwise": False,
 }
 
 
@@ -77,14 +76,12 @@ CAME: dict[str, Any] = {
     },
     "moments": 1,
     "statistics": 6,
-    "elementwise": False,
 }
 ADAFACTOR: dict[str, Any] = {
     "name": "adafactor",
     "function": optimizers.adafactor,
     "arguments": {"learning_rate": 0.1, "weight_decay_rate": 0.01, "min_dim_size_to_factor": 3},
     "schedules": ("learning_rate", "weight_decay_rate"),
-    "elementwise": False,
 }
 DECAY: dict[str, Any] = {
     "hyperparameters": {"weight": 0.1},
@@ -95,7 +92,7 @@ DECAY: dict[str, Any] = {
 TRANSFORMATIONS = [
     Transformation(name="scale_by_stable_adam", function=optimizers.scale_by_stable_adam, **STABLE),
     Transformation(name="stable_adamw", function=optimizers.stable_adamw, **alias(STABLE, decay=True)),
-    Transformation(name="lamb", function=optimizers.lamb, **alias({**ADAM, "elementwise": False}, decay=True)),
+    Transformation(name="lamb", function=optimizers.lamb, **alias(ADAM, decay=True)),
     Transformation(
         name="lars",
         function=optimizers.lars,
@@ -110,7 +107,6 @@ TRANSFORMATIONS = [
                 "refused": {"trust_coefficient": (-1.0,), "eps": (-1.0,), "momentum": (-0.1, 1.0)},
                 "dtypes": ("accumulator_dtype",),
                 "moments": 1,
-                "elementwise": False,
             },
             decay=True,
         ),

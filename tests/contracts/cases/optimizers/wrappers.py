@@ -167,7 +167,6 @@ TRANSFORMATIONS = [
             b2=0.95,
             eps=1e-3,
         ),
-        elementwise=False,  # the step of the base optimizer is read twice, and is no sum that XLA would form twice
     ),
     *(
         Transformation(
