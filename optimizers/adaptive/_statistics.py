@@ -44,8 +44,8 @@ def squares(axes: Axes | None, made: Callable[..., jax.Array], *arrays: Any) -> 
     if axes is None:
         return Factored(None, None, square(made(*arrays)))
     row = jnp.mean(square(made(*reread(*arrays))), axis=axes[1])
-    *arrays, _ = reread(*arrays, row)
-    return Factored(row, jnp.mean(square(made(*arrays)), axis=axes[0]), None)
+    again, _ = reread(arrays, row)
+    return Factored(row, jnp.mean(square(made(*again)), axis=axes[0]), None)
 
 
 def factored_average(decay: Any, growth: Any, old: Factored, x: Factored, shift: Any) -> Factored:
@@ -53,16 +53,18 @@ def factored_average(decay: Any, growth: Any, old: Factored, x: Factored, shift:
     return Factored(*(None if o is None else average(decay, growth, o, s + shift) for o, s in zip(old, x, strict=True)))
 
 
-def over_root(x: jax.Array, squares: Factored, axes: Axes | None, part: Any = 1.0) -> jax.Array:
-    """A part of x / √V, 0 where both are 0; for V = rows ⊗ columns / mean(rows) where only these are kept.
-
-    The part multiplies the rows: a number times all elements would be written out before a sum.
-    """
+def roots(squares: Factored, axes: Axes | None) -> Factored:
+    """What `over_root` takes: 1 / √V as rows and columns where V = rows ⊗ columns / mean(rows), otherwise all of V."""
     if axes is None:
-        return part * x * lax.rsqrt(squares.whole + TINY)
+        return squares
     row, col = jnp.expand_dims(squares.row, axes[1]), jnp.expand_dims(squares.col, axes[0])
     relative = row / (jnp.mean(row, axis=axes[0], keepdims=True) + TINY)
-    return x * (part * lax.rsqrt(relative + TINY)) * lax.rsqrt(col + TINY)
+    return Factored(lax.rsqrt(relative + TINY), lax.rsqrt(col + TINY), None)
+
+
+def over_root(x: jax.Array, root: Factored, part: Any = 1.0) -> jax.Array:
+    """A part of x / √V, 0 where both are 0."""
+    return part * x * lax.rsqrt(root.whole + TINY) if root.row is None else x * (part * root.row) * root.col
 
 
 def factored_moment(

@@ -40,13 +40,14 @@ from optimizers.adaptive._statistics import (
     factored_moment,
     over_root,
     root_mean_square,
+    roots,
     squares,
 )
 
 
-def _kept(g: jax.Array, v: Factored, axes: Axes | None, threshold: Any) -> Any:
+def _kept(g: jax.Array, root: Factored, threshold: Any) -> Any:
     """1 / max(1, RMS(u) / d) for u = g / √V: the part of u that clipping keeps."""
-    return 1.0 / jnp.maximum(1.0, root_mean_square(over_root(*reread(g, v), axes)) / threshold)
+    return 1.0 / jnp.maximum(1.0, root_mean_square(over_root(*reread(g, root))) / threshold)
 
 
 def _same(x: jax.Array) -> jax.Array:
@@ -153,10 +154,10 @@ def adafactor(
         return at_count(one, state), at_count(none, state), kept, small, 1 - growth, growth, *bound
 
     def scaled(g: jax.Array, p: jax.Array, v: Factored, s: Scalars) -> jax.Array:
-        axes = two_largest(g.shape)
+        root = roots(v, two_largest(g.shape))
         scale = jnp.maximum(root_mean_square(p), 1e-3) if multiply_by_parameter_scale else 1.0
-        kept = 1.0 if threshold is None else _kept(g, v, axes, s[7])
-        return over_root(g, v, axes, s[1] * scale * kept)
+        kept = 1.0 if threshold is None else _kept(g, root, s[7])
+        return over_root(g, root, s[1] * scale * kept)
 
     def advance(g: jax.Array, p: jax.Array, old: tuple[Any, ...], s: Scalars) -> Any:
         v = factored_average(s[5], s[6], Factored(*old[:3]), squares(two_largest(g.shape), _same, g), s[4])
@@ -210,21 +211,22 @@ def _came(
         b1, b2, b3, eps, eps_instability, threshold = s
         axes = _last_two(g.shape)
         nu = factored_average(b2, 1 - b2, Factored(*old[1:4]), squares(axes, _same, g), eps)
-        kept = _kept(g, nu, axes, threshold)
-        mu = average(b1, 1 - b1, old[0], over_root(g, nu, axes, kept))
+        root = roots(nu, axes)
+        kept = _kept(g, root, threshold)
+        mu = average(b1, 1 - b1, old[0], over_root(g, root, kept))
         if axes is None:
             return mu, *nu, None, None
 
-        def apart(g: jax.Array, nu: Factored, mu: jax.Array) -> jax.Array:
-            return over_root(g, nu, axes, kept) - mu
+        def apart(g: jax.Array, root: Factored, mu: jax.Array) -> jax.Array:
+            return over_root(g, root, kept) - mu
 
         instability = Factored(old[4], old[5], None)
-        found = squares(axes, apart, g, nu, mu)
+        found = squares(axes, apart, g, root, mu)
         return mu, *nu, *factored_average(b3, 1 - b3, instability, found, eps_instability)[:2]
 
     def direction(g: jax.Array, p: Any, new: tuple[Any, ...], old: tuple[Any, ...], s: Scalars) -> jax.Array:
         axes = _last_two(g.shape)
-        return new[0] if axes is None else over_root(new[0], Factored(new[4], new[5], None), axes)
+        return new[0] if axes is None else over_root(new[0], roots(Factored(new[4], new[5], None), axes))
 
     instability = factored_moment("instability", _last_two)
     del instability["instability"]

@@ -79,8 +79,9 @@ def _scaled_adam(
             u = on_m * new[0] / (jnp.sqrt(new[1] + small_root) + small)
             return u + s[0] * s[1] * p if decays else u
 
-        g, *again = reread(g, p, new, s)
-        return ratio(g, *again, step(*again)) * step(p, new, s)
+        moved = step(p, new, s)
+        g, p, new, s = reread(g, p, new, s)
+        return ratio(g, p, new, s, step(p, new, s)) * moved
 
     moments = {"mu": first_moment(mu_dtype), "nu": second_moment(nu_dtype)}
     needs = function if decays else None
