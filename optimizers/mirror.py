@@ -49,8 +49,10 @@ def _p_norm(p: Any) -> _Mirror:
 
 def _hypentropy(beta: Any) -> _Mirror:
     def change(w: jax.Array, step: jax.Array) -> jax.Array:
-        # β sinh(asinh(w / β) + s) - w; cosh(s) - 1 = 2 sinh(s / 2)²
-        return 2 * w * jnp.sinh(step / 2) ** 2 + jnp.sqrt(w * w + beta * beta) * jnp.sinh(step)
+        # β sinh(asinh(w / β) + s) - w = w (cosh(s) - 1) + √(w² + β²) sinh(s), both from one exponential.
+        up = jnp.expm1(jnp.abs(step))
+        down = jnp.where(jnp.isinf(up), 1, up / (1 + up))  # 1 - e^-|s|
+        return (w * (up * down) + jnp.sign(step) * jnp.sqrt(w * w + beta * beta) * (up + down)) / 2
 
     return _Mirror(lambda w: jnp.arcsinh(w / beta), change)
 

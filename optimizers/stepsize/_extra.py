@@ -23,13 +23,14 @@ def at_count(value: Any, count: jax.Array) -> Any:
     return value.astype(accumulator_dtype(value.dtype))
 
 
+def inner_product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The real inner product, in float32 or wider."""
+    return jnp.sum(jnp.real(jnp.conj(wide(jnp.asarray(a))) * wide(jnp.asarray(b))))
+
+
 def dots(left: PyTree, right: PyTree) -> list[jax.Array]:
-    """The real inner product of each pair of leaves, in float32 or wider."""
-
-    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.real(jnp.conj(wide(jnp.asarray(a))) * wide(jnp.asarray(b))))
-
-    return jax.tree.leaves(jax.tree.map(leaf, left, right))
+    """The inner product of each pair of leaves."""
+    return jax.tree.leaves(jax.tree.map(inner_product, left, right))
 
 
 def total(numbers: list[jax.Array]) -> jax.Array:

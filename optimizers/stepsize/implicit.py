@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_callable, check_positive_integer, check_range
-from optimizers._moments import TINY, check_descent, wide_scalar, zeros_for
+from optimizers._moments import TINY, check_descent, reread, wide_scalar, zeros_for
 from optimizers._trees import PyTree, wide
 from optimizers.curvature import hessian_vector_product
 from optimizers.stepsize._extra import at_count, dots, required, total
@@ -115,12 +115,18 @@ def generalized_implicit_ftrl(
         params = required(function, "params", params)
         rate = at_count(learning_rate, state.count)
         g = jax.tree.map(lambda t, u: jnp.asarray(u).astype(t.dtype), state.theta, updates)
-        ahead = jax.tree.map(lambda o, t: o + rate * t, state.origin, state.theta)
+
+        def ahead_of(origin: PyTree, theta: PyTree, rate: Any) -> PyTree:
+            return jax.tree.map(lambda o, t: o + rate * t, origin, theta)
+
+        ahead = ahead_of(state.origin, state.theta, rate)
         if mode == "linear":
             z = g
         elif mode == "truncated":
+            *known, at, slopes = reread(state.origin, state.theta, rate, params, g)
+            beyond = jax.tree.map(lambda a, p: a - wide(p), ahead_of(*known), at)
             gap = jnp.asarray(required(function, "value", value)) - floor
-            z = _truncated(g, rate, gap + total(dots(g, jax.tree.map(lambda a, p: a - wide(p), ahead, params))))
+            z = _truncated(g, rate, gap + total(dots(slopes, beyond)))
         else:
             slope = _in_wide(check_callable(function, "grad_fn", grad_fn, "params -> gradient on this batch"), params)
             if mode == "extragradient":

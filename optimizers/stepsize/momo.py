@@ -18,16 +18,19 @@ import optax
 from optimizers._checks import check_range
 from optimizers._moments import (
     TINY,
+    Scalars,
     average,
     bias_correction,
     check_decays,
     check_descent,
+    reread,
+    root_scalars,
     square,
     wide_scalar,
     zeros_for,
 )
 from optimizers._trees import PyTree, wide
-from optimizers.stepsize._extra import at_count, dots, required, scalar_dtype, total
+from optimizers.stepsize._extra import at_count, dots, inner_product, required, scalar_dtype, total
 
 
 class MomoState(NamedTuple):
@@ -65,9 +68,13 @@ def _momo(
     mask: Any,
     adapt_lower_bound: bool,
     weights: Callable[[jax.Array], tuple[Any, Any]],
-    metric: Callable[[PyTree, Any, jax.Array], tuple[dict[str, PyTree], Callable[..., jax.Array]]],
+    metric: Callable[[PyTree, Any, jax.Array], tuple[dict[str, PyTree], Scalars]],
+    divided: Callable[..., jax.Array],
 ) -> optax.GradientTransformationExtraArgs:
-    """The family: `weights(step)` is the averages' decay and ρ, `metric` advances the state of D and divides by it."""
+    """The family: `weights(step)` is the averages' decay and ρ, `metric` advances the state of D and gives its scalars.
+
+    `divided` makes d / D of the scalars, d and the state of D.
+    """
     learning_rate, lower_bound, weight_decay = hyperparameters
     check_descent(function, learning_rate, weight_decay)
     check_range(function, "lower_bound", lower_bound)
@@ -94,14 +101,18 @@ def _momo(
             return average(decay, 1 - decay, old, new).astype(old.dtype)
 
         d = jax.tree.map(lambda m, g: mean(m, wide(jnp.asarray(g))), state.exp_avg, updates)
-        second, divided = metric(updates, state, step)
+        second, of_metric = metric(updates, state, step)
         barf = mean(state.barf, jnp.asarray(value).astype(state.barf.dtype))
         gamma = mean(state.gamma, total(dots(updates, params)))
 
         shrink = _shrinking(params, rate * decay_rate, mask)
         factors = jax.tree.leaves(shrink)
-        scaled = jax.tree.map(divided, d, *second.values())
-        overlaps, squares = dots(d, params), dots(d, scaled)
+
+        def squared(m: jax.Array, *v: jax.Array) -> jax.Array:
+            m, s, v = reread(m, of_metric, v)
+            return inner_product(m, divided(s, m, *v))
+
+        overlaps, squares = dots(d, params), jax.tree.leaves(jax.tree.map(squared, d, *second.values()))
         model = barf - gamma + total([s * x for s, x in zip(factors, overlaps)])
         norm = total([s * x for s, x in zip(factors, squares)])
 
@@ -115,7 +126,7 @@ def _momo(
             lb = jnp.maximum(reached / rho, floor).astype(state.lb.dtype)
 
         def move(s: Any, m: jax.Array, x: Any, g: Any, *v: jax.Array) -> jax.Array:
-            return ((s - 1) * wide(jnp.asarray(x)) - s * tau * divided(m, *v)).astype(jnp.result_type(g))
+            return ((s - 1) * wide(jnp.asarray(x)) - s * tau * divided(of_metric, m, *v)).astype(jnp.result_type(g))
 
         moved = jax.tree.map(move, shrink, d, params, updates, *second.values())
         return moved, state_type(count=step, exp_avg=d, **second, barf=barf, gamma=gamma, lb=lb)
@@ -194,7 +205,8 @@ def momo(
         mask,
         adapt_lower_bound,
         weights,
-        lambda updates, state, step: ({}, lambda m: m),
+        lambda updates, state, step: ({}, ()),
+        lambda s, m: m,
     )
 
 
@@ -254,16 +266,15 @@ def momo_adam(
     check_decays("momo_adam", eps, b1=b1, b2=b2)
     b1, b2, eps = wide_scalar(b1), wide_scalar(b2), wide_scalar(eps)
 
-    def metric(updates: PyTree, state: Any, step: jax.Array) -> tuple[dict[str, PyTree], Callable[..., jax.Array]]:
-        correction = _correction(b2, step)
-
+    def metric(updates: PyTree, state: Any, step: jax.Array) -> tuple[dict[str, PyTree], Scalars]:
         def advance(v: jax.Array, g: Any) -> jax.Array:
             return average(b2, 1 - b2, v, square(wide(jnp.asarray(g)))).astype(v.dtype)
 
-        def divided(m: jax.Array, v: jax.Array) -> jax.Array:
-            return (m / (jnp.sqrt(v / correction) + eps + TINY)).astype(m.dtype)
+        return {"exp_avg_sq": jax.tree.map(advance, state.exp_avg_sq, updates)}, root_scalars(b2, eps, 0.0, step)[:2]
 
-        return {"exp_avg_sq": jax.tree.map(advance, state.exp_avg_sq, updates)}, divided
+    def divided(s: Scalars, m: jax.Array, v: jax.Array) -> jax.Array:
+        root, small = s
+        return (root * m / (jnp.sqrt(v) + small)).astype(m.dtype)
 
     return _momo(
         "momo_adam",
@@ -273,6 +284,7 @@ def momo_adam(
         adapt_lower_bound,
         lambda step: (b1, _correction(b1, step)),
         metric,
+        divided,
     )
 
 

@@ -61,7 +61,6 @@ TRANSFORMATIONS = [
             "lower_bound": (),
         },
         moments=2,
-        elementwise=False,  # on CPUs, XLA's kernel for sums wants the scalars of D as large as a parameter
         **MOMO,
     ),
     Transformation(
