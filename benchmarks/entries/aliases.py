@@ -173,6 +173,12 @@ def adamw() -> optax.GradientTransformation:
     return optimizers.adamw(RATE, weight_decay=DECAY)
 
 
+def cautious_adam() -> optax.GradientTransformation:
+    """C-AdamW: the mask around the momentum, decay and learning rate behind it."""
+    adam = optimizers.cautious(optimizers.scale_by_adam())
+    return optax.chain(adam, optax.add_decayed_weights(DECAY), optax.scale_by_learning_rate(RATE))
+
+
 FLAT = optimizers.euclidean()
 
 # Words: gradient, parameter and moments are read, parameter and moments written; factored moments count nothing.
@@ -356,7 +362,7 @@ NORM_FIRST = [
         norm_first=True,
         arrays=two_tasks,
     ),
-    beside_adamw("cautious(adamw)", lambda: optimizers.cautious(adamw()), words=8, norm_first=True),
+    beside_adamw("cautious(adam)", cautious_adam, words=8, norm_first=True),
     beside_adamw("beta_normalized_sgd", lambda: optimizers.beta_normalized_sgd(RATE), words=4, norm_first=True),
     beside_adamw("greedy_block_descent", lambda: optimizers.greedy_block_descent(RATE), words=4, norm_first=True),
     beside_adamw(

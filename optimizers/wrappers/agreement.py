@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_range
-from optimizers._moments import real_dtype, wide_scalar
+from optimizers._moments import reread, wide_scalar
 from optimizers._trees import PyTree, wide
 from optimizers.wrappers._inner import check_transformation
 
@@ -20,7 +20,6 @@ from optimizers.wrappers._inner import check_transformation
 def _held_to_the_gradient(
     inner: optax.GradientTransformationExtraArgs,
     kernel: Callable[[jax.Array, jax.Array], jax.Array],
-    descent: bool,
 ) -> optax.GradientTransformationExtraArgs:
     def update(
         updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
@@ -28,18 +27,18 @@ def _held_to_the_gradient(
         directions, state = inner.update(updates, state, params, **extra_args)
 
         def leaf(u: jax.Array, g: jax.Array) -> jax.Array:
-            g_wide = wide(jnp.asarray(g))
-            return kernel(wide(u), -g_wide if descent else g_wide).astype(u.dtype)
+            return kernel(wide(u), wide(jnp.asarray(g))).astype(u.dtype)
 
         return jax.tree.map(leaf, directions, updates), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
-def _agree(u: jax.Array, g: jax.Array) -> jax.Array:
-    if jnp.iscomplexobj(u):
-        return jnp.real(u * jnp.conj(g)) > 0
-    return jnp.sign(u) * jnp.sign(g) > 0  # the product of small numbers would vanish
+def _agreement(u: jax.Array, g: jax.Array, descent: bool) -> jax.Array:
+    """1 where u points along the gradient, for `descent` against it; -1 where it does not, 0 where one of them is 0."""
+    # The product of small numbers would vanish.
+    along = jnp.sign(jnp.real(u * jnp.conj(g))) if jnp.iscomplexobj(u) else jnp.sign(u) * jnp.sign(g)
+    return -along if descent else along
 
 
 def cautious(
@@ -53,7 +52,8 @@ def cautious(
     $$\tilde u_i = \frac{u_i\, [u_i g_i > 0]}{\max(\phi, \phi_{\min})}, \qquad
     \phi = \frac{1}{n} \sum_{i=1}^n [u_i g_i > 0]$$
 
-    with the fraction φ of agreement taken over each leaf, as in the authors' code. (The paper divides by (nφ + 1) / n,
+    with the fraction φ of agreement taken over each leaf, as in the authors' code; NaN among its updates or gradients
+    makes φ, and so the leaf, NaN. (The paper divides by (nφ + 1) / n,
     which differs by 1/n; pytorch-optimizer has that form.)
 
     It goes around the momentum of any method, in front of decay and learning rate, so that decay is not masked:
@@ -90,11 +90,13 @@ def cautious(
     least = wide_scalar(min_fraction)
 
     def kernel(u: jax.Array, g: jax.Array) -> jax.Array:
-        kept = jnp.where(_agree(u, g), u, jnp.where(jnp.isnan(u + g), jnp.nan, 0))
-        fraction = jnp.sum(kept != 0, dtype=real_dtype(u.dtype)) / max(u.size, 1)
+        again, slope = reread(u, g)
+        agreement = _agreement(again, slope, descent)
+        fraction = jnp.sum(agreement + jnp.abs(agreement)) / max(2 * u.size, 1)
+        kept = jnp.where(_agreement(u, g, descent) > 0, u, 0)
         return kept * (1 / jnp.maximum(fraction, least)).astype(fraction.dtype)
 
-    return _held_to_the_gradient(inner, kernel, descent)
+    return _held_to_the_gradient(inner, kernel)
 
 
 def grams(inner: optax.GradientTransformation, *, descent: bool = False) -> optax.GradientTransformationExtraArgs:
@@ -128,4 +130,4 @@ def grams(inner: optax.GradientTransformation, *, descent: bool = False) -> opta
         Y. Cao, X. Li, Z. Song, "Grams: Gradient Descent with Adaptive Momentum Scaling", 2024.
     """
     inner = check_transformation("grams", "inner", inner)
-    return _held_to_the_gradient(inner, lambda u, g: jnp.sign(g) * jnp.abs(u), descent)
+    return _held_to_the_gradient(inner, lambda u, g: jnp.sign(-g if descent else g) * jnp.abs(u))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_range
-from optimizers._moments import real_dtype, square, wide_scalar, zeros_for
+from optimizers._moments import real_dtype, reread, square, wide_scalar, zeros_for
 from optimizers._trees import PyTree, wide
 from optimizers.wrappers._inner import check_given
 
@@ -93,13 +93,17 @@ def mars(
 
         def leaf(g: Any, last: jax.Array) -> jax.Array:
             g = jnp.asarray(g)
-            g_wide = wide(g)
-            scale = jnp.asarray(strength).astype(real_dtype(g_wide.dtype))
-            corrected = g_wide + scale * (g_wide - last.astype(g_wide.dtype))
+
+            def corrected(g: jax.Array, last: jax.Array, strength: Any) -> jax.Array:
+                g_wide = wide(g)
+                scale = jnp.asarray(strength).astype(real_dtype(g_wide.dtype))
+                return g_wide + scale * (g_wide - last.astype(g_wide.dtype))
+
+            moved = corrected(g, last, strength)
             if bound is not None:
-                norm = jnp.sqrt(jnp.sum(square(corrected)))
-                corrected = corrected * jnp.asarray(1 / jnp.maximum(1.0, norm / bound)).astype(norm.dtype)
-            return corrected.astype(g.dtype)
+                norm = jnp.sqrt(jnp.sum(square(corrected(*reread(g, last, strength)))))
+                moved = moved * jnp.asarray(1 / jnp.maximum(1.0, norm / bound)).astype(norm.dtype)
+            return moved.astype(g.dtype)
 
         previous = jax.tree.map(lambda x, old: jnp.asarray(x).astype(old.dtype), kept, state.previous)
         return jax.tree.map(leaf, updates, before), MarsState(optax.safe_increment(state.count), previous)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_range
-from optimizers._moments import real_dtype, square, wide_scalar
+from optimizers._moments import real_dtype, reread, square, wide_scalar
 from optimizers._trees import PyTree, wide
 from optimizers.wrappers._inner import check_given
 
@@ -57,11 +57,15 @@ def orthograd(eps: jax.typing.ArrayLike = 1e-30, *, rescale: bool = False) -> op
         g_wide, w_wide = wide(g), wide(jnp.asarray(w))
         squared = jnp.sum(square(w_wide)) + eps
         along = jnp.sum(jnp.real(jnp.conj(w_wide) * g_wide)) / jnp.where(squared > 0, squared, 1)
-        rest = g_wide - along.astype(g_wide.dtype) * w_wide
-        length, remaining = (jnp.sqrt(jnp.sum(square(x))) for x in (g_wide, rest))
+
+        def rest(g: jax.Array, w: jax.Array, along: jax.Array) -> jax.Array:
+            return g - along.astype(g.dtype) * w
+
+        seen = rest(*reread(g_wide, w_wide, along))
+        length, remaining = (jnp.sqrt(jnp.sum(square(x))) for x in (g_wide, seen))
         parallel = remaining <= _ROUNDINGS * float(jnp.finfo(real_dtype(g_wide.dtype)).eps) * length
         factor = length / jnp.where(parallel, 1, remaining) if rescale else 1
-        return (rest * jnp.where(parallel, 0, factor).astype(length.dtype)).astype(g.dtype)
+        return (rest(g_wide, w_wide, along) * jnp.where(parallel, 0, factor).astype(length.dtype)).astype(g.dtype)
 
     def init(params: PyTree) -> optax.EmptyState:
         del params

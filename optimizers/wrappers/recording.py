@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optimizers._checks import check_callable
+from optimizers._moments import reread
 from optimizers._trees import PyTree, global_norm, mask_by_path
 from optimizers.wrappers._inner import check_given, check_transformation
 
@@ -62,6 +63,7 @@ def record_norms(
         return RecordedState(inner.init(params), {name: jnp.zeros([], jnp.float32) for name in names})
 
     def norms(of: str, tree: PyTree) -> dict[str, jax.Array]:
+        (tree,) = reread(tree)
         found = {f"norm/{of}": global_norm(tree)}
         for group, predicate in groups.items():
             members = jax.tree.map(lambda x, m: x if m else None, tree, mask_by_path(predicate, tree))

@@ -196,7 +196,6 @@ TRANSFORMATIONS = [
         name="prodigy_sign",
         function=optimizers.prodigy_sign,
         moments=1,
-        elementwise=False,
         **alias({"hyperparameters": {"d0": 1e-2}, "refused": {"d0": (0.0,)}}, decay=True),
     ),
     Transformation(

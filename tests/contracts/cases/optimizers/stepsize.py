@@ -26,7 +26,6 @@ FTRL: dict[str, Any] = {
     "schedules": ("learning_rate",),
     "moments": 2,
     "extra": loss_and_slope,
-    "elementwise": False,
 }
 RATE = {"learning_rate": 0.05}
 
@@ -107,6 +106,7 @@ TRANSFORMATIONS = [
         refused={"learning_rate": (-0.1,), "lower_bound": ()},
         elsewhere=("newton_steps", "cg_steps"),
         faults=(Fault({"mode": "backwards"}, ValueError),),
+        elementwise=False,  # sums want a constant rate as large as a leaf
         **FTRL,
     ),
     Transformation(
@@ -120,6 +120,7 @@ TRANSFORMATIONS = [
             Fault({"cg_steps": 0}, ValueError),
             Fault({"cg_steps": 1.5}, TypeError),
         ),
+        elementwise=False,
         **FTRL,
     ),
 ]

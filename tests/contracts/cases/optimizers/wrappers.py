@@ -120,7 +120,6 @@ TRANSFORMATIONS = [
         hyperparameters={"eps": 1e-3},
         refused={"eps": (-1e-8,)},
         switches={"rescale": True},
-        elementwise=False,  # the inner product has to be known before the first word is written
     ),
     Transformation(
         name="parameter_ema",
