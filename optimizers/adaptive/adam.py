@@ -10,6 +10,7 @@ the second line being what runs: every bias correction is part of a scalar, and 
 division. Adam weighs one average, its Nesterov form that average and the gradient, AdEMAMix a fast and a slow average.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,9 +37,19 @@ from optimizers._moments import (
     wide_scalar,
 )
 
+Direction = Callable[[jax.Array, Moments, Moments, Scalars], jax.Array]
+
 
 def _adam(
-    function: str, b1: Any, b2: Any, eps: Any, eps_root: Any, mu_dtype: Any, nu_dtype: Any, nesterov: bool
+    function: str,
+    b1: Any,
+    b2: Any,
+    eps: Any,
+    eps_root: Any,
+    mu_dtype: Any,
+    nu_dtype: Any,
+    nesterov: bool,
+    combined: Callable[[Direction], Direction] = lambda direction: direction,
 ) -> optax.GradientTransformationExtraArgs:
     check_decays(function, eps, eps_root, b1=b1, b2=b2)
     mu_dtype = check_moment_dtype(function, "mu_dtype", mu_dtype, MU_DTYPES)
@@ -64,7 +75,7 @@ def _adam(
         return numerator / (jnp.sqrt(new[1] + small_root) + small)
 
     moments = {"mu": first_moment(mu_dtype), "nu": second_moment(nu_dtype)}
-    return elementwise(optax.ScaleByAdamState, moments, scalars, advance, direction)
+    return elementwise(optax.ScaleByAdamState, moments, scalars, advance, combined(direction))
 
 
 def scale_by_adam(

@@ -1,6 +1,7 @@
 """MultiAdam: an Adam for each group of losses, so that none of them drowns the others by its scale."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import jax
@@ -9,10 +10,10 @@ import numpy as np
 import optax
 
 from optimizers._checks import check_positive_integer
-from optimizers._moments import check_descent, descend
-from optimizers._trees import PyTree, wide
-from optimizers.adaptive.adam import _adam
-from optimizers.aggregation._tasks import cast_like, check_task_number, stacked_zeros
+from optimizers._moments import Moments, Scalars, check_descent, descend
+from optimizers._trees import PyTree
+from optimizers.adaptive.adam import Direction, _adam
+from optimizers.aggregation._tasks import check_task_number, stacked_zeros
 
 
 def _weights(function: str, groups: int, group_weights: Any) -> jax.Array:
@@ -31,7 +32,19 @@ def _multi_adam(
     function: str, groups: int, b1: Any, b2: Any, eps: Any, group_weights: Any, mu_dtype: Any, nu_dtype: Any
 ) -> optax.GradientTransformationExtraArgs:
     weights = _weights(function, groups, group_weights)
-    adam = _adam(function, b1, b2, eps, 0.0, mu_dtype, nu_dtype, nesterov=False)
+
+    def weighted(direction: Direction) -> Direction:
+        """The sum over the groups, each read where its moments are: a product with all would need them in memory."""
+
+        def total(g: jax.Array, new: Moments, old: Moments, s: Scalars) -> jax.Array:
+            def of_group(k: int) -> jax.Array:
+                return direction(g[k], tuple(m[k] for m in new), tuple(m[k] for m in old), s)
+
+            return reduce(jnp.add, (weights[k].astype(g.real.dtype) * of_group(k) for k in range(groups)))
+
+        return total
+
+    adam = _adam(function, b1, b2, eps, 0.0, mu_dtype, nu_dtype, nesterov=False, combined=weighted)
 
     def init(params: PyTree) -> optax.ScaleByAdamState:
         return adam.init(stacked_zeros(groups, params))
@@ -40,9 +53,7 @@ def _multi_adam(
         del params, extra_args
         if check_task_number(function, groups, updates) is None:
             return updates, state
-        directions, state = adam.update(jax.tree.map(wide, updates), state)
-        combined = jax.tree.map(lambda u: jnp.tensordot(weights.astype(u.real.dtype), u, axes=1), directions)
-        return cast_like(combined, updates), state
+        return adam.update(updates, state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

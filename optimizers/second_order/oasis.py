@@ -8,7 +8,7 @@ import optax
 
 from optimizers._checks import check_positive_integer, check_range
 from optimizers._keys import split_data, typed_key
-from optimizers._moments import average, wide_scalar, zeros_for
+from optimizers._moments import after, average, wide_scalar, zeros_for
 from optimizers._trees import PyTree, wide
 from optimizers.curvature import hessian_vector_product, hutchinson_diagonal, needed
 
@@ -127,28 +127,31 @@ def oasis(
             )
 
         def averaged(old: jax.Array, new: jax.Array) -> jax.Array:
-            return average(b2, 1 - b2, old, new).astype(old.dtype)
+            return jnp.where(first, new, average(b2, 1 - b2, old, new)).astype(old.dtype)
 
-        diagonal = jax.lax.cond(
-            first,
-            lambda: jax.tree.map(lambda d, e: e.astype(d.dtype), state.diagonal, estimate(warmup_samples)),
-            lambda: jax.tree.map(averaged, state.diagonal, estimate(1)),
-        )
-        scale = jax.tree.map(lambda d: jnp.maximum(jnp.abs(d), alpha), diagonal)
+        estimates = jax.lax.cond(first, lambda: estimate(warmup_samples), lambda: estimate(1))
+        diagonal = jax.tree.map(averaged, state.diagonal, estimates)
+
+        def scale(d: jax.Array) -> jax.Array:
+            return jnp.maximum(jnp.abs(d), alpha)
 
         def adapted() -> tuple[jax.Array, jax.Array]:
             before = jax.tree.map(lambda p, q: q.astype(p.dtype), params, state.previous)
-            steps = jax.tree.map(lambda p, q, d: jnp.sum((wide(p) - q) ** 2 * d), params, state.previous, scale)
+            steps = jax.tree.map(
+                lambda p, q, d: jnp.sum((wide(p) - q) ** 2 * scale(d)), params, state.previous, diagonal
+            )
             changes = jax.tree.map(
-                lambda g, h, d: jnp.sum((wide(g) - wide(h)) ** 2 / d), updates, grad_fn(before), scale
+                lambda g, h, d: jnp.sum((wide(g) - wide(h)) ** 2 / scale(d)), updates, grad_fn(before), diagonal
             )
             return _next_rate(state.rate, state.ratio, _total(steps), _total(changes))
 
         rate, ratio = state.rate, state.ratio
         if adaptive:
             rate, ratio = jax.lax.cond(first, lambda: (state.rate, state.ratio), adapted)
-        directions = jax.tree.map(lambda g, d: (-rate.astype(d.dtype) * wide(g) / d).astype(g.dtype), updates, scale)
-        previous = jax.tree.map(lambda p, q: p.astype(q.dtype), params, state.previous)
+        directions = jax.tree.map(
+            lambda g, d: (-rate.astype(d.dtype) * wide(g) / scale(d)).astype(g.dtype), updates, diagonal
+        )
+        previous = jax.tree.map(lambda p, q: after(p.astype(q.dtype), rate), params, state.previous)
         return directions, OasisState(optax.safe_increment(state.count), diagonal, previous, rate, ratio, key)
 
     return optax.GradientTransformationExtraArgs(init, update)
