@@ -6,12 +6,14 @@ relaxation of an Ornstein-Uhlenbeck process.
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
-from optimizers._trees import PyTree
+from optimizers._trees import PyTree, wide
 from optimizers.curvature import Product, tree_dot
 
 Spectral = Callable[[jax.Array], jax.Array]
@@ -20,17 +22,6 @@ Spectral = Callable[[jax.Array], jax.Array]
 def dimension(tree: PyTree) -> int:
     """The number of elements of a tree."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def basis_of(tree: PyTree) -> PyTree:
-    """The unit vectors of a tree of n elements, stacked: leaves [n, ...]."""
-    leaves, treedef = jax.tree.flatten(tree)
-    count, start, stacked = dimension(tree), 0, []
-    for leaf in leaves:
-        size = math.prod(leaf.shape)
-        stacked.append(jnp.eye(count, size, -start, leaf.dtype).reshape(count, *leaf.shape))
-        start += size
-    return jax.tree.unflatten(treedef, stacked)
 
 
 def coordinates(basis: PyTree, vector: PyTree) -> jax.Array:
@@ -46,15 +37,15 @@ def combination(basis: PyTree, weights: jax.Array) -> PyTree:
 
 
 def laid_out_as(vector: PyTree, result: PyTree) -> PyTree:
-    """The result, over devices as the vector is: nothing of the vector is added."""
-    return jax.tree.map(lambda x, v: x + 0.0 * v, result, vector)
+    """The result in the dtypes of the vector and over devices as it is: nothing of the vector is added."""
+    return jax.tree.map(lambda x, v: (x + 0.0 * v).astype(v.dtype), result, vector)
 
 
-def dense(product: Product, like: PyTree) -> tuple[PyTree, jax.Array]:
-    """The unit vectors, and the matrix [n, n] itself, made symmetric."""
-    basis = basis_of(like)
-    matrix = jax.vmap(lambda q: coordinates(basis, product(q)))(basis)
-    return basis, 0.5 * (matrix + matrix.T)
+def dense(product: Product, vector: PyTree) -> tuple[jax.Array, jax.Array, Callable[[jax.Array], PyTree]]:
+    """The matrix itself `[n, n]`, made symmetric; a vector's coordinates `[n]`; and from coordinates to a vector."""
+    inside, back = ravel_pytree(jax.tree.map(wide, vector))
+    matrix = jax.vmap(lambda unit: ravel_pytree(product(back(unit)))[0])(jnp.eye(inside.size, dtype=inside.dtype))
+    return 0.5 * (matrix + matrix.T), inside, back
 
 
 def lanczos(product: Product, start: PyTree, rank: int) -> tuple[PyTree, jax.Array]:
@@ -94,8 +85,12 @@ def matrix_function(function: Spectral, product: Product, vector: PyTree, rank: 
     """`f(A) v`, exactly (rank None), or within the Krylov space of the vector of dimension `rank`."""
     if dimension(vector) == 0:
         return vector
-    basis, matrix = dense(product, vector) if rank is None else lanczos(product, vector, rank)
+    if rank is None:
+        matrix, inside, back = dense(product, vector)
+    else:
+        basis, matrix = lanczos(product, vector, rank)
+        inside, back = coordinates(basis, vector), partial(combination, basis)
     values, vectors = jnp.linalg.eigh(matrix)
-    inside = jnp.dot(coordinates(basis, vector), vectors, precision=lax.Precision.HIGHEST)
-    result = combination(basis, jnp.dot(vectors, function(values) * inside, precision=lax.Precision.HIGHEST))
+    turned = jnp.dot(inside, vectors, precision=lax.Precision.HIGHEST)
+    result = back(jnp.dot(vectors, function(values) * turned, precision=lax.Precision.HIGHEST))
     return laid_out_as(vector, result)

@@ -12,7 +12,7 @@ from optimizers._checks import check_positive_integer, check_range
 from optimizers._moments import wide_scalar
 from optimizers._trees import PyTree, global_norm, wide
 from optimizers.curvature import GAUSS_NEWTON_SOURCE, hessian_vector_product, linear, needed
-from optimizers.second_order._spectral import combination, coordinates, dense, dimension, laid_out_as
+from optimizers.second_order._spectral import dense, dimension, laid_out_as
 
 
 class GradientNormalizedState(NamedTuple):
@@ -163,14 +163,14 @@ def gradient_normalized_newton(
             gnvp_fn = needed(name, "gnvp_fn", gnvp_fn, GAUSS_NEWTON_SOURCE)
             product = linear(lambda v: gnvp_fn(params, v), params)
         g = jax.tree.map(wide, updates)
-        basis, hessian = dense(product, g)
-        flat, norm = coordinates(basis, g), global_norm(g)
+        hessian, flat, back = dense(product, g)
+        norm = global_norm(g)
 
         def at(radius: jax.Array) -> tuple[PyTree, jax.Array]:
             """The step with this radius, and its λ; no step for no gradient."""
             lam = norm / radius
             solved = gradient_regularized_newton_direction(hessian, flat, lam.astype(hessian.dtype))
-            return laid_out_as(g, combination(basis, jnp.where(norm == 0, 0.0, -solved))), lam
+            return laid_out_as(g, back(jnp.where(norm == 0, 0.0, -solved))), lam
 
         def cast(step: PyTree) -> PyTree:
             return jax.tree.map(lambda s, u: s.astype(u.dtype), step, updates)

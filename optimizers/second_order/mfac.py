@@ -15,7 +15,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from optimizers._checks import check_positive_integer, check_range
-from optimizers._memory import combination, products, replaced
+from optimizers._memory import mixed, products
 from optimizers._moments import check_descent, descend, wide_scalar
 from optimizers._trees import PyTree, accumulator_dtype
 from optimizers.second_order._arrays import check_shape, floats
@@ -136,6 +136,12 @@ class MfacState(NamedTuple):
     mu: PyTree
 
 
+def _total(rows: list[Array], m: int, dtype: Any) -> Array:
+    """The sum of rows, as a product: of a sum of a stack the compiler makes a chain of additions, too long to fuse."""
+    stack = jnp.stack(rows or [jnp.zeros(m, dtype)])
+    return jnp.matmul(jnp.ones(len(stack), dtype), stack, precision=lax.Precision.HIGHEST)
+
+
 def _mfac(function: str, num_grads: int, damping: Any, momentum: Any) -> optax.GradientTransformationExtraArgs:
     m = check_positive_integer(function, "num_grads", num_grads)
     check_range(function, "damping", damping, 0.0, open_low=True)
@@ -158,24 +164,15 @@ def _mfac(function: str, num_grads: int, damping: Any, momentum: Any) -> optax.G
         updates: PyTree, state: MfacState, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, MfacState]:
         del params, extra_args
-        slot = state.count % m
+        slot, dtype = state.count % m, state.gram.dtype
         treedef: Any  # opaque to the type checker
         olds, treedef = jax.tree.flatten(state.grads)
         new = [g.astype(old.dtype) for g, old in zip(treedef.flatten_up_to(updates), olds, strict=True)]
-        # The entry that is replaced is accounted for apart.
-        inner = [products(old, g) for g, old in zip(new, olds, strict=True)]
-        row = sum(inner, start=jnp.zeros(m, state.gram.dtype)).astype(state.gram.dtype)
-        row = row.at[slot].set(sum((jnp.sum(g * g) for g in new), start=jnp.zeros([], row.dtype)).astype(row.dtype))
+        row = _total([products(old, g, slot).astype(dtype) for g, old in zip(new, olds, strict=True)], m, dtype)
         gram = state.gram.at[slot].set(row).at[:, slot].set(row)
         weights = m * _solve(gram, damping, jax.nn.one_hot(slot, m, dtype=gram.dtype))
-        own, others = weights[slot], weights.at[slot].set(0)
-
-        def combined(g: Array, old: Array) -> Array:
-            return own.astype(g.dtype) * g + combination(others.astype(g.dtype), old)
-
-        directions = [combined(g, old) for g, old in zip(new, olds, strict=True)]
-        kept = [replaced(old, g, slot, u) for g, u, old in zip(new, directions, olds, strict=True)]
-        direction, grads = treedef.unflatten(directions), treedef.unflatten(kept)
+        done = [mixed(weights.astype(g.dtype), old, g, slot) for g, old in zip(new, olds, strict=True)]
+        direction, grads = (treedef.unflatten([pair[k] for pair in done]) for k in (0, 1))
         mu = state.mu
         if momentum is not None:
             mu = direction = jax.tree.map(lambda old, u: momentum * old + (1 - momentum) * u, state.mu, direction)

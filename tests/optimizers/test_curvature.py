@@ -61,7 +61,7 @@ def test_hessian_product_is_that_of_the_dense_hessian():
         product = jax.jit(lambda v: hessian_vector_product(jax.grad(loss_fn), params, v))
         np.testing.assert_allclose(matrix_of(product, params), expected, rtol=1e-12, atol=1e-14)
         once = linear(lambda v: hessian_vector_product(jax.grad(loss_fn), params, v), params)
-        np.testing.assert_allclose(dense(once, params)[1], expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(dense(once, params)[0], expected, rtol=1e-12, atol=1e-14)
 
 
 def softmax_hessian():

@@ -7,7 +7,7 @@ import pytest
 from trajectories import compiled_step
 
 from optimizers import grokfast_ma, mfac
-from optimizers._memory import combination, products, replaced
+from optimizers._memory import combination, mixed, products, replaced
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (64, 64)])
@@ -24,12 +24,14 @@ def test_no_copy_of_the_memory_is_kept(tx, shape):
 def test_products_and_combinations(shape):
     random = np.random.default_rng(0)
     memory, g, weights = random.normal(size=(3, *shape)), random.normal(size=shape), random.normal(size=3)
+    after = np.stack([memory[0], g, memory[2]])
     with jax.enable_x64(True):
-        inner, mixed = (
-            products(jnp.asarray(memory), jnp.asarray(g)),
-            combination(jnp.asarray(weights), jnp.asarray(memory)),
-        )
-        kept = replaced(jnp.asarray(memory), jnp.asarray(g), jnp.int32(1), jnp.asarray(g))
-    np.testing.assert_allclose(inner, [np.sum(x * g) for x in memory], rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(mixed, np.tensordot(weights, memory, 1), rtol=1e-12, atol=1e-12)
-    np.testing.assert_array_equal(kept, np.stack([memory[0], g, memory[2]]))
+        slot, old, new = jnp.int32(1), jnp.asarray(memory), jnp.asarray(g)
+        inner = products(old, new, slot)
+        mixture, written = mixed(jnp.asarray(weights), old, new, slot)
+        combined, kept = combination(jnp.asarray(weights), old), replaced(old, new, slot, new)
+    np.testing.assert_allclose(inner, [np.sum(x * g) for x in after], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(mixture, np.tensordot(weights, after, 1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(combined, np.tensordot(weights, memory, 1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(written, after)
+    np.testing.assert_array_equal(kept, after)

@@ -11,7 +11,7 @@ from contracts.common import primitives
 from optax.contrib import MuonDimensionNumbers
 
 import optimizers
-from optimizers.matrix import muon_dimension_numbers
+from optimizers import muon_dimension_numbers
 from optimizers.matrix._stacks import BLOCK, map_stacks, wide_view
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[2] / "golden" / "matrix.npz")

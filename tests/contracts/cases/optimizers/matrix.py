@@ -257,7 +257,26 @@ def matrix(generator: np.random.Generator) -> dict[str, np.ndarray]:
     return {"gradient": np.float32(generator.normal(size=(3, 4)))}
 
 
+def layers(generator: np.random.Generator) -> dict[str, Any]:
+    shapes = {"embed": (5, 4), "conv": (3, 4, 2), "head": (4, 5)}
+    return {"params": {name: np.float32(generator.normal(size=shape)) for name, shape in shapes.items()}}
+
+
+def axes(function: Any, arguments: Any) -> Any:
+    """The last axis of the rows and the axis of the columns of every leaf, -1 for one that is no matrix."""
+    numbers = function(**arguments)
+    pairs = [(-1, -1) if each is None else (each[0][-1], each[1]) for each in numbers.values()]
+    return jnp.asarray(pairs, jnp.float32)
+
+
 FUNCTIONS = [
+    Function(
+        name="muon_dimension_numbers",
+        function=optimizers.muon_dimension_numbers,
+        traced=layers,
+        use=axes,
+        shape=(3, 2),
+    ),
     *(
         Function(
             name=f"newton_schulz_orthogonalize[{preconditioning}]",
