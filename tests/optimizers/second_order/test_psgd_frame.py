@@ -19,7 +19,8 @@ from optimizers.second_order import _psgd_math as steps
 SHAPES = {"a": (2, 3), "b": (3,), "c": (2, 3)}
 ORDER = ("a", "c", "b")
 MU, DECAY, DAMPING, MAX_RMS, MAX_AMPLITUDE, B1 = 0.3, 0.6, 0.2, 0.9, 1.6, 0.6
-HESSIAN = {k: np.random.default_rng(5).uniform(0.2, 5.0, s) * (-1) ** n for n, (k, s) in enumerate(SHAPES.items())}
+CURVATURE = {"a": 1, "b": -1, "c": 3}  # c's fourth moments are the largest, and a is of its shape
+HESSIAN = {k: CURVATURE[k] * np.random.default_rng(5).uniform(0.2, 5.0, s) for k, s in SHAPES.items()}
 
 kron_step = jax.jit(partial(steps.kron_step, geometry="EQ"))
 lra_step = jax.jit(steps.lra_step)
@@ -211,6 +212,11 @@ def test_which_axes_have_matrices():
         assert _psgd_groups.kron_shapes(shape, size, skew) == expected
 
 
+def test_leaves_of_one_shape_are_one_kind_in_the_wider_dtype():
+    leaves = [jnp.zeros(s, d) for s, d in (((2,), "bfloat16"), ((0,), "float32"), ((3,), "float32"), ((2,), "float32"))]
+    assert _psgd.kinds_of(leaves) == [((2,), jnp.float32, [0, 3]), ((3,), jnp.float32, [2])]
+
+
 def test_damping_is_at_least_the_rounding():
     x, n = jnp.float32([1.0, -3e4]), jnp.float32([2.0, 1.0])
     (found,) = _psgd._damped([x], [n], 0.0)
@@ -220,10 +226,13 @@ def test_damping_is_at_least_the_rounding():
 
 
 def test_newton_pairs_are_what_the_parameters_can_hold():
-    """The Hessian is 1: a vector rounded to bfloat16 and its product are equal, so that Q = I has nowhere to go."""
+    """The Hessian is 1: a vector rounded to bfloat16 and its product are equal, so that Q = I has nowhere to go.
+
+    One operation after another: a compiler may leave out the rounding of both.
+    """
     params = jnp.ones(8, jnp.bfloat16)
     tx = optimizers.psgd_dense(0.1, damping=0.0, preconditioner_init_scale=1.0, preconditioner_lr=1.0)
-    _, state = jax.jit(lambda p, s: tx.update(p, s, p, grad_fn=lambda p: p))(params, tx.init(params))
+    _, state = tx.update(params, tx.init(params), params, grad_fn=lambda p: p)
     np.testing.assert_allclose(state[0].q[0], np.eye(8), atol=1e-6)
 
 
@@ -259,7 +268,7 @@ def test_turning_a_rotation_back():
     """For Q a rotation by t the step is exp(-s J) to two terms: s = tan t up to an eighth, and past a quarter turn."""
     with jax.enable_x64(True):
         turn = np.array([[0.0, -1.0], [1.0, 0.0]])
-        for t, s in ((0.05, np.tan(0.05)), (1.0, 0.125), (2.0, 0.125)):
+        for t, s in ((0.05, np.tan(0.05)), (1.0, 0.125), (2.0, 0.125), (3.1, 0.125)):
             q = np.cos(t) * np.eye(2) + np.sin(t) * turn
             expected = (np.eye(2) - s * turn + s * s / 2 * turn @ turn) @ q
             np.testing.assert_allclose(steps.rotate_to_symmetric(q), expected, rtol=1e-12)
