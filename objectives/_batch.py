@@ -16,8 +16,16 @@ def all_sum(values: T, axis_name: AxisName) -> T:
 
 
 def gather(values: Array, axis_name: AxisName) -> Array:
-    """The rows of all devices, `[B, ...]` of the global batch."""
+    """The rows of all devices, `[B, ...]` of the global batch, for what each device goes on to make of its own rows."""
     return values if axis_name is None else lax.all_gather(values, axis_name, tiled=True)
+
+
+def gather_alike(values: Array, axis_name: AxisName) -> Array:
+    """As `gather`, but a sum to the compiler, equal on all devices: a result of it may leave `shard_map` unsplit."""
+    if axis_name is None:
+        return values
+    slots = jnp.zeros((lax.psum(1, axis_name), *values.shape), values.dtype)
+    return lax.psum(slots.at[lax.axis_index(axis_name)].set(values), axis_name).reshape(-1, *values.shape[1:])
 
 
 def positions(count: int, axis_name: AxisName) -> Array:

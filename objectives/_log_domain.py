@@ -3,18 +3,30 @@
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import all_sum
 from objectives._inputs import is_class
-from objectives._typing import Array
+from objectives._typing import Array, AxisName
 
 
-def log_sum_exp(values: Array, axis: int = -1) -> Array:
-    """log Σ exp over an axis; a large negative number, with gradient 0, where every value is -inf."""
-    peak = lax.stop_gradient(jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf))
+def log_sum_exp(values: Array, axis: int = -1, *, where: Array | None = None, axis_name: AxisName = None) -> Array:
+    """log Σ exp over an axis, of what `where` marks: -inf, with gradient 0, of nothing or of -inf alone; NaN stays NaN.
+
+    The axis may be the one that devices share, whose sum `axis_name` then makes.
+    """
+    peak = lax.stop_gradient(jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf, where=where))
+    peak = peak if axis_name is None else lax.pmax(peak, axis_name)
     peak = jnp.where(jnp.isfinite(peak), peak, 0)
-    total = jnp.sum(jnp.exp(values - peak), axis=axis)
-    present = total > 0
-    floor = jnp.finfo(values.dtype).min / 2
-    return jnp.where(present, jnp.log(jnp.where(present, total, 1)) + jnp.squeeze(peak, axis), floor)
+    above = values - peak
+    terms = jnp.exp(above) if where is None else jnp.where(where, jnp.exp(jnp.where(where, above, 0)), 0)
+    total = all_sum(jnp.sum(terms, axis=axis), axis_name)
+    nothing = total == 0
+    return jnp.where(nothing, -jnp.inf, jnp.log(jnp.where(nothing, 1, total)) + jnp.squeeze(peak, axis))
+
+
+def finite_log_sum_exp(values: Array, axis: int = -1) -> Array:
+    """As `log_sum_exp`, but of nothing a large negative number, which may be subtracted from another."""
+    total = log_sum_exp(values, axis)
+    return jnp.where(jnp.isneginf(total), jnp.finfo(values.dtype).min / 2, total)
 
 
 def log_sum_exp_others(values: Array) -> Array:
@@ -24,7 +36,7 @@ def log_sum_exp_others(values: Array) -> Array:
     largest can exceed; for that one the others are summed afresh.
     """
     largest = is_class(jnp.argmax(values, axis=-1), values.shape[-1])
-    total = log_sum_exp(values)[..., None]
+    total = finite_log_sum_exp(values)[..., None]
     share = jnp.where(largest, 0, jnp.exp(values - total))
-    without_largest = log_sum_exp(jnp.where(largest, -jnp.inf, values))[..., None]
+    without_largest = finite_log_sum_exp(jnp.where(largest, -jnp.inf, values))[..., None]
     return jnp.where(largest, without_largest, total + jnp.log1p(-share))

@@ -1,14 +1,13 @@
-"""What losses of class probabilities share: log probabilities with classes switched off, powers, sums over devices."""
+"""What losses of class probabilities share: log probabilities with classes switched off, and sums over them."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from objectives._inputs import Labels, compute_dtype, is_class, pick
-from objectives._typing import Array, AxisName
+from objectives._typing import Array
 
 Penalty: TypeAlias = Callable[[Array], Array]
 
@@ -64,17 +63,3 @@ def log_softmax(logits: Array) -> Classes:
     log_total = jnp.log(jnp.where(total == 0, 1, total))
     log_p = jnp.where(possible, shifted - log_total[..., None], -jnp.inf)
     return Classes(log_p, possible, scores, peak + log_total)
-
-
-def log_sum_exp(values: Array) -> Array:
-    """Over the last axis; -inf, with gradient 0, where every value is -inf."""
-    off = jnp.all(jnp.isneginf(values), axis=-1)
-    return jnp.where(off, -jnp.inf, jax.nn.logsumexp(jnp.where(off[..., None], 0, values), axis=-1))
-
-
-def gather(values: Array, axis_name: AxisName) -> Array:
-    """The values of all devices, joined along the first axis: equal on each of them."""
-    if axis_name is None:
-        return values
-    slots = jnp.zeros((lax.psum(1, axis_name), *values.shape), values.dtype)
-    return lax.psum(slots.at[lax.axis_index(axis_name)].set(values), axis_name).reshape(-1, *values.shape[1:])

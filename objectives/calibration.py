@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import all_sum
+from objectives._batch import all_sum, gather_alike
 from objectives._inputs import Labels, clean, compute_dtype, finish, hyperparameter, pick, static_integer
 from objectives._numerics import power, root
-from objectives._probabilities import Classes, gather, log_softmax
+from objectives._probabilities import Classes, log_softmax
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Scalar
 
@@ -338,7 +338,7 @@ def mmce_loss(
     bandwidth = hyperparameter("mmce_loss", "bandwidth", bandwidth, compute_dtype(logits), 0, open_low=True)
     confidence, right, _ = _top_label(log_softmax(logits), targets)
     gap = finish(right - confidence, kept, targets.valid)
-    positions, gaps = (gather(x.reshape(-1), axis_name) for x in (clean(confidence, kept), gap))
+    positions, gaps = (gather_alike(x.reshape(-1), axis_name) for x in (clean(confidence, kept), gap))
     count = _count(kept, gap, axis_name)
     if gaps.size == 0:
         return jnp.zeros((), gaps.dtype)

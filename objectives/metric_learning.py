@@ -16,7 +16,7 @@ To add a member, write its function of a row; the generalised lifted loss of Her
     def lifted_structure_loss(embeddings, labels, *, margin=1.0, where=None, axis_name=None):
         pairs = _read("lifted_structure_loss", embeddings, labels, where, axis_name)
         distance = _distances(pairs)
-        loss = log_sum_exp(distance, pairs.positive) + log_sum_exp(margin - distance, pairs.negative)
+        loss = log_sum_exp(distance, where=pairs.positive) + log_sum_exp(margin - distance, where=pairs.negative)
         return finish(jnp.where(pairs.comparable, jax.nn.relu(loss), 0), pairs.kept)
 """
 
@@ -41,9 +41,9 @@ from objectives._inputs import (
     pick,
     real,
 )
+from objectives._log_domain import log_sum_exp
 from objectives._numerics import root, unit_vectors
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Scalar
-from objectives._vectors import log_sum_exp
 
 
 def contrastive_loss(
@@ -228,7 +228,7 @@ def n_pair_loss(
     negative = ids[:, None] != gather(ids, axis_name)
     negative = negative if kept is None else negative & gather(kept, axis_name)
     own = pick(scores, positions(ids.shape[0], axis_name))
-    return finish(jax.nn.softplus(log_sum_exp(scores, negative) - own), kept)
+    return finish(jax.nn.softplus(log_sum_exp(scores, where=negative) - own), kept)
 
 
 def circle_loss(
@@ -282,8 +282,8 @@ def circle_loss(
     gamma = hyperparameter("circle_loss", "scale", scale, pairs.anchors.dtype, 0, open_low=True)
     cosine = _products(pairs)
     held = lax.stop_gradient(cosine)
-    against = log_sum_exp(gamma * jax.nn.relu(held + m) * (cosine - m), pairs.negative)
-    towards = log_sum_exp(-gamma * jax.nn.relu(1 + m - held) * (cosine - 1 + m), pairs.positive)
+    against = log_sum_exp(gamma * jax.nn.relu(held + m) * (cosine - m), where=pairs.negative)
+    towards = log_sum_exp(-gamma * jax.nn.relu(1 + m - held) * (cosine - 1 + m), where=pairs.positive)
     both = jnp.where(pairs.comparable, against, 0) + jnp.where(pairs.comparable, towards, 0)
     return finish(jnp.where(pairs.comparable, jax.nn.softplus(both), 0), pairs.kept)
 
@@ -352,8 +352,8 @@ def multi_similarity_loss(
             positive & (cosine < hardest_negative + slack),
             negative & (cosine > hardest_positive - slack),
         )
-    pull = jax.nn.softplus(log_sum_exp(-alpha * (cosine - offset), positive)) / alpha
-    push = jax.nn.softplus(log_sum_exp(beta * (cosine - offset), negative)) / beta
+    pull = jax.nn.softplus(log_sum_exp(-alpha * (cosine - offset), where=positive)) / alpha
+    push = jax.nn.softplus(log_sum_exp(beta * (cosine - offset), where=negative)) / beta
     return finish(pull + push, pairs.kept)
 
 

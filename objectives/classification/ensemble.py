@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import all_sum
+from objectives._batch import all_sum, gather
 from objectives._inputs import (
     check_rank,
     check_same_shape,
@@ -129,8 +129,7 @@ def _derivatives(
     largest = float(jnp.finfo(margins.dtype).max)
     lam = hyperparameter(function, "lam", lam, margins.dtype, -largest, largest)
     kept = jnp.ones(margins.shape, bool) if kept is None else kept
-    everyone = jnp.where(kept, margins, jnp.inf)  # what is masked, or NaN, takes the last ranks
-    everyone = everyone if axis_name is None else lax.all_gather(everyone, axis_name, tiled=True)
+    everyone = gather(jnp.where(kept, margins, jnp.inf), axis_name)  # what is masked, or NaN, takes the last ranks
     total = all_sum(jnp.sum(kept), axis_name)
 
     draws = jax.random.normal(prng_key(function, "key", key), everyone.shape, margins.dtype)

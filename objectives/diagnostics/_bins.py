@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import all_sum
+from objectives._batch import all_sum, gather_alike
 from objectives._inputs import check_same_shape, clean, compute_dtype, finish, floating, mask, real
-from objectives._probabilities import gather
 from objectives._typing import Array, ArrayLike, AxisName
 
 
@@ -26,7 +25,7 @@ def bin_index(probabilities: Array, kept: Array | None, num_bins: int, binning: 
         index = jnp.ceil(jnp.nan_to_num(probabilities) * num_bins).astype(jnp.int32) - 1
         return jnp.clip(index, 0, num_bins - 1)
     present = jnp.ones(probabilities.shape, bool) if kept is None else kept
-    everything = jnp.sort(gather(jnp.where(present, probabilities, jnp.inf).reshape(-1), axis_name))
+    everything = jnp.sort(gather_alike(jnp.where(present, probabilities, jnp.inf).reshape(-1), axis_name))
     ranks = jnp.searchsorted(everything, probabilities)  # that of the first of equal ones
     count = all_sum(jnp.sum(present, dtype=jnp.int32), axis_name)
     return jnp.clip(ranks * num_bins // jnp.maximum(count, 1), 0, num_bins - 1)

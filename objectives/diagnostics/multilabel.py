@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import all_sum
+from objectives._batch import all_sum, gather
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 from objectives.multilabel._batch import macro_mean, read_batch
 
@@ -51,9 +51,7 @@ def macro_auc(
     """
     batch = read_batch("macro_auc", scores, labels, where, axis_name, "scores")
     values = lax.stop_gradient(batch.scores)
-    others, absent = values, batch.absent
-    if axis_name is not None:
-        others, absent = lax.all_gather((others, absent), axis_name, tiled=True)
+    others, absent = gather(values, axis_name), gather(batch.absent, axis_name)
 
     def of_label(f: Array, used: Array, g: Array, against: Array) -> Array:
         ordered = jnp.sort(jnp.where(against, g, jnp.inf))

@@ -1,8 +1,8 @@
 """How well scores rank positives above negatives."""
 
 import jax.numpy as jnp
-from jax import lax
 
+from objectives._batch import all_sum, gather
 from objectives._inputs import check_same_shape, clean, compute_dtype, mask, real
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 
@@ -53,10 +53,8 @@ def roc_auc(
     values = clean(scores, kept).astype(dtype).reshape(-1)
     above = counted & (clean(positive, kept).reshape(-1) > 0.5)
     below = counted & ~above
-    others, positives, negatives = jnp.where(below, values, jnp.inf), jnp.sum(above), jnp.sum(below)
-    if axis_name is not None:
-        others = lax.all_gather(others, axis_name, tiled=True)
-        positives, negatives = lax.psum((positives, negatives), axis_name)
+    others = gather(jnp.where(below, values, jnp.inf), axis_name)
+    positives, negatives = all_sum((jnp.sum(above), jnp.sum(below)), axis_name)
     ordered = jnp.sort(others)
     lower = jnp.searchsorted(ordered, values, side="left")
     upper = jnp.searchsorted(ordered, values, side="right")
@@ -64,9 +62,7 @@ def roc_auc(
         (jnp.minimum(lower, negatives) + jnp.minimum(upper, negatives)) / 2 / jnp.where(negatives > 0, negatives, 1)
     )
     beaten = jnp.where(jnp.isnan(values), jnp.nan, beaten.astype(dtype))
-    total = jnp.sum(jnp.where(above, beaten, 0))
     spoilt = jnp.any(jnp.isnan(values)).astype(dtype)
-    if axis_name is not None:
-        total, spoilt = lax.psum((total, spoilt), axis_name)
+    total, spoilt = all_sum((jnp.sum(jnp.where(above, beaten, 0)), spoilt), axis_name)
     defined = (positives > 0) & (negatives > 0) & (spoilt == 0)
     return jnp.where(defined, total / jnp.where(positives > 0, positives, 1), jnp.nan)

@@ -23,7 +23,7 @@ from objectives._inputs import (
     mask,
     pick,
 )
-from objectives._log_domain import log_sum_exp, log_sum_exp_others
+from objectives._log_domain import finite_log_sum_exp, log_sum_exp_others
 from objectives._numerics import root
 from objectives._typing import Array, ArrayLike, AxisName, Scalar
 
@@ -117,7 +117,7 @@ def margin_softmax(
     if are_ids:
         negatives = problem.scale * (scores if others is None else others)
         negatives = jnp.where(is_class(values, scores.shape[-1]), -jnp.inf, negatives)
-        rest, target = log_sum_exp(negatives)[..., None], problem.target[..., None]
+        rest, target = finite_log_sum_exp(negatives)[..., None], problem.target[..., None]
     else:
         rest, target = log_sum_exp_others(problem.scale * scores), scores
         target = jnp.where((values == 0) & jnp.isneginf(scores), 0, target)  # 0 times inf is 0 here
@@ -141,7 +141,10 @@ def cosines(embeddings: Array, weights: Array) -> Array:
 
 
 def inverse_length(values: Array, dtype: np.dtype) -> Array:
-    """1 / |x| over the last axis, and 0 (with gradient 0) for a vector without direction."""
+    """1 / |x| over the last axis, and 0 (with gradient 0) for a vector without direction.
+
+    For products that are scaled afterwards, where `unit_vectors` would copy the weights.
+    """
     squared = jnp.sum(values.astype(dtype) ** 2, axis=-1)
     directed = squared > 1e-24
     return jnp.where(directed, lax.rsqrt(jnp.where(directed, squared, 1)), 0)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import gather
 from objectives._inputs import hyperparameter, prng_key
 from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Scalar
 from objectives.margin._equation import Problem, add_angle, margin_softmax, read
@@ -153,8 +154,7 @@ def _draw(
     if plus:
         kept = problem.kept.reshape(-1)
         cosine = jnp.where(kept, lax.stop_gradient(problem.target).reshape(-1), -jnp.inf)
-        if axis_name is not None:
-            cosine, kept = (lax.all_gather(x, axis_name, tiled=True) for x in (cosine, kept))
+        cosine, kept = gather(cosine, axis_name), gather(kept, axis_name)
         ascending = jnp.sort(jnp.where(kept, noise, jnp.inf))
         order = jnp.argsort(-cosine)
         noise = jnp.where(kept, jnp.zeros_like(ascending).at[order].set(ascending), 0)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from objectives._batch import gather
 from objectives._inputs import check_callable, class_labels, clean, compute_dtype, hyperparameter, mask, prng_key
-from objectives._log_domain import log_sum_exp
+from objectives._log_domain import finite_log_sum_exp
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Scalar
 from objectives.margin._equation import Problem, cosines, length, margin_softmax, read, vectors
 
@@ -72,13 +73,12 @@ def unpg_loss(
         problem.labels.values.reshape(-1),
         problem.kept.reshape(-1),
     )
-    if axis_name is not None:
-        vector, ids, kept = (lax.all_gather(x, axis_name, tiled=True) for x in (vector, ids, kept))
+    vector, ids, kept = (gather(x, axis_name) for x in (vector, ids, kept))
     similarity = cosines(vector, vector)
     negative = jnp.triu(kept[:, None] & kept & (ids[:, None] != ids), 1)
     inliers = negative & _within_whiskers(lax.stop_gradient(similarity), negative, reach)
     pairs = jnp.where(inliers, problem.scale * similarity, -jnp.inf).reshape(-1)
-    return margin_softmax(problem, margin, extra=log_sum_exp(pairs))
+    return margin_softmax(problem, margin, extra=finite_log_sum_exp(pairs))
 
 
 def partial_fc_loss(
@@ -152,9 +152,7 @@ def partial_fc_loss(
     if not least <= samples <= classes:
         raise ValueError(f"{name}: samples must lie in [{least}, {classes}], got {samples}")
     counted = targets.valid if kept is None else targets.valid & kept
-    present = jnp.where(counted, targets.values, classes).reshape(-1)
-    if axis_name is not None:
-        present = lax.all_gather(present, axis_name, tiled=True)
+    present = gather(jnp.where(counted, targets.values, classes).reshape(-1), axis_name)
     priority = jax.random.uniform(key, (classes,)).at[present].set(2, mode="drop")
     sample = jnp.sort(lax.top_k(priority, samples)[1]).astype(targets.values.dtype)
     place = jnp.minimum(jnp.searchsorted(sample, targets.values), samples - 1).astype(targets.values.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from objectives._inputs import floating, hyperparameter, prng_key
+from objectives._numerics import unit_vectors
 from objectives._typing import Array, ArrayLike, Bool, ClassLabels, Float, Scalar
 from objectives.margin._equation import margin_softmax, read
 
@@ -91,13 +92,13 @@ def equiangular_basis_vectors(
 
     def search(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         basis, step, _, gradient = state
-        basis = _unit(basis - rate * gradient)
+        basis = unit_vectors(basis - rate * gradient)
         return basis, step + 1, *violations(basis)
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         return (state[2] > bound + TOLERANCE) & (state[1] < steps)
 
-    start = _unit(jax.random.normal(key, (classes, features)))
+    start = unit_vectors(jax.random.normal(key, (classes, features)))
     basis, _, largest, _ = lax.while_loop(unfinished, search, (start, jnp.zeros((), jnp.int32), *violations(start)))
     return basis, largest
 
@@ -146,7 +147,3 @@ def equiangular_basis_loss(
     problem = read(name, embeddings, basis, labels, 1.0, where, rank=2, weights_name="basis")
     temperature = hyperparameter(name, "temperature", temperature, problem.scores.dtype, 0, open_low=True)
     return margin_softmax(problem._replace(scale=1 / temperature), lambda cosine: cosine)
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,9 +1,8 @@
-"""What the losses over a batch of labels share: checks, global sums, and a logarithm of them."""
+"""What the losses over a batch of labels share: checks, and global sums."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
 from objectives._batch import all_sum
 from objectives._inputs import check_rank, check_same_shape, clean, compute_dtype, floating, mask, real
@@ -55,14 +54,3 @@ def macro_mean(sums: Array, numbers: Array, batch: LabelBatch) -> Array:
     """The mean over active labels of the sums over the numbers."""
     means = jnp.where(batch.active, sums, 0) / jnp.where(batch.active, numbers, 1)
     return safe_mean(jnp.sum(means), jnp.sum(batch.active)) + batch.poison
-
-
-def masked_logsumexp(values: Array, used: Array, axis: int, axis_name: AxisName) -> Array:
-    """log Σ e^v over the used entries of an axis, split over devices or not; -inf where there is none."""
-    peak = jnp.max(lax.stop_gradient(values), axis=axis, keepdims=True, initial=-jnp.inf, where=used)
-    peak = peak if axis_name is None else lax.pmax(peak, axis_name)
-    peak = jnp.where(jnp.isfinite(peak), peak, 0)
-    total = jnp.sum(jnp.where(used, jnp.exp(jnp.where(used, values - peak, 0)), 0), axis=axis)
-    total = all_sum(total, axis_name)
-    some = total > 0
-    return jnp.where(some, jnp.log(jnp.where(some, total, 1)) + jnp.squeeze(peak, axis), -jnp.inf)

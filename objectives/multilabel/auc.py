@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import all_sum
+from objectives._batch import all_sum, gather
 from objectives._inputs import check_choice
+from objectives._log_domain import log_sum_exp
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
-from objectives.multilabel._batch import LabelBatch, macro_mean, masked_logsumexp, read_batch, safe_mean
+from objectives.multilabel._batch import LabelBatch, macro_mean, read_batch, safe_mean
 
 CHUNK = 256
 """How many examples at a time a pairwise loss without a sorted form compares with all others."""
@@ -70,14 +71,12 @@ def macro_auc_pairwise_loss(
     check_choice(name, "base", base, _BASES)
     batch = read_batch(name, scores, labels, where, axis_name, "scores")
     if base == "exponential":
-        up = masked_logsumexp(-batch.scores, batch.present, 0, axis_name)
-        down = masked_logsumexp(batch.scores, batch.absent, 0, axis_name)
+        up = log_sum_exp(-batch.scores, 0, where=batch.present, axis_name=axis_name)
+        down = log_sum_exp(batch.scores, 0, where=batch.absent, axis_name=axis_name)
         pairs = jnp.where(batch.active, batch.positives * batch.negatives, 1)
         means = jnp.exp(jnp.where(batch.active, up + down - jnp.log(pairs), 0))
         return safe_mean(jnp.sum(jnp.where(batch.active, means, 0)), jnp.sum(batch.active)) + batch.poison
-    others, absent = (batch.scores, batch.absent)
-    if axis_name is not None:
-        others, absent = lax.all_gather((others, absent), axis_name, tiled=True)
+    others, absent = gather(batch.scores, axis_name), gather(batch.absent, axis_name)
     sums = (_sorted_hinge if base == "hinge" else _chunked_logistic)(batch.scores, batch.present, others, absent)
     return macro_mean(all_sum(sums, axis_name), batch.positives * batch.negatives, batch)
 

@@ -15,8 +15,9 @@ from objectives._inputs import (
     mask,
     real,
 )
+from objectives._log_domain import log_sum_exp
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real, Scalar
-from objectives.multilabel._batch import masked_logsumexp, read_batch, safe_mean
+from objectives.multilabel._batch import read_batch, safe_mean
 
 
 def zlpr_loss(
@@ -120,8 +121,8 @@ def two_way_loss(
     cold = hyperparameter(name, "negative_temperature", negative_temperature, batch.scores.dtype, 0, open_low=True)
 
     def contrast(axis: int, across: AxisName) -> tuple[Array, Array]:
-        least = hot * masked_logsumexp(-batch.scores / hot, batch.present, axis, across)
-        most = cold * masked_logsumexp(batch.scores / cold, batch.absent, axis, across)
+        least = hot * log_sum_exp(-batch.scores / hot, axis, where=batch.present, axis_name=across)
+        most = cold * log_sum_exp(batch.scores / cold, axis, where=batch.absent, axis_name=across)
         some, other = jnp.isfinite(least), jnp.isfinite(most)
         both = some & other
         return jax.nn.softplus(jnp.where(both, least + most, -jnp.inf)), some

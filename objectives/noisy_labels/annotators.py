@@ -18,7 +18,8 @@ from objectives._inputs import (
     hyperparameter,
     mask,
 )
-from objectives._probabilities import log_softmax, log_sum_exp
+from objectives._log_domain import log_sum_exp
+from objectives._probabilities import log_softmax
 from objectives._typing import Array, ArrayLike, Bool, Float, Integer, Real, Scalar
 
 

@@ -6,6 +6,7 @@ The transition matrix T `[C, C]` has in row i the distribution of the noisy labe
 import jax.numpy as jnp
 from jax import lax
 
+from objectives._batch import gather_alike
 from objectives._inputs import (
     Labels,
     check_classes,
@@ -19,7 +20,8 @@ from objectives._inputs import (
     hyperparameter,
     mask,
 )
-from objectives._probabilities import gather, log_softmax, log_sum_exp
+from objectives._log_domain import log_sum_exp
+from objectives._probabilities import log_softmax
 from objectives._softmax import read
 from objectives._typing import Array, ArrayLike, AxisName, Bool, ClassLabels, Float, Real, Scalar
 
@@ -176,8 +178,8 @@ def anchor_transition_matrix(
     quantile = hyperparameter(name, "quantile", quantile, dtype, 0, 1)
     rows = lax.stop_gradient(clean(logits, kept)).astype(dtype).reshape(-1, logits.shape[-1])
     present = jnp.ones(rows.shape[:1], bool) if kept is None else kept.reshape(-1)
-    probabilities = gather(log_softmax(rows).probabilities(), axis_name)
-    present = gather(present.astype(dtype), axis_name)[:, None] > 0
+    probabilities = gather_alike(log_softmax(rows).probabilities(), axis_name)
+    present = gather_alike(present.astype(dtype), axis_name)[:, None] > 0
     order = jnp.argsort(jnp.where(present, probabilities, -jnp.inf), axis=0)  # what is masked comes first
     examples = jnp.sum(present)
     rank = jnp.ceil(quantile * examples.astype(dtype)).astype(examples.dtype) - 1

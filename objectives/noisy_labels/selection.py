@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from objectives._batch import gather_alike
 from objectives._inputs import (
     check_choice,
     check_same_shape,
@@ -27,7 +28,6 @@ from objectives._inputs import (
     mask,
     to_array,
 )
-from objectives._probabilities import gather
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Scalar
 
 Regularizer = Literal["hard", "linear", "log", "mixture"]
@@ -180,8 +180,8 @@ def small_loss_weights(
     keep = hyperparameter(name, "keep", keep, dtype, 0, 1)
     present = jnp.ones(values.shape, bool) if kept is None else kept
     flat = lax.stop_gradient(jnp.where(present, values, jnp.nan)).astype(dtype).reshape(-1)
-    chosen = jnp.floor(keep * jnp.sum(gather(present.astype(dtype).reshape(-1), axis_name)))
-    ranks = jnp.argsort(jnp.argsort(gather(flat, axis_name)))
+    chosen = jnp.floor(keep * jnp.sum(gather_alike(present.astype(dtype).reshape(-1), axis_name)))
+    ranks = jnp.argsort(jnp.argsort(gather_alike(flat, axis_name)))
     if axis_name is not None:
         ranks = lax.dynamic_slice(ranks, (lax.axis_index(axis_name) * flat.shape[0],), flat.shape)
     return finish((ranks < chosen).astype(dtype).reshape(values.shape), kept)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from objectives._batch import all_sum
+from objectives._batch import all_sum, gather
 from objectives._inputs import check_same_shape, clean, compute_dtype, floating, mask, real
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Real
 
@@ -67,10 +67,8 @@ def mann_whitney_loss(
     above = clean(positive, kept).astype(dtype).reshape(-1)
     above = jnp.where((above >= 0) & (above <= 1), above, jnp.nan)
     below = counted.reshape(-1) - above
-    others, weights, positives, negatives = values, below, jnp.sum(above), jnp.sum(below)
-    if axis_name is not None:
-        others, weights = (lax.all_gather(x, axis_name, tiled=True) for x in (values, below))
-        positives, negatives = lax.psum((positives, negatives), axis_name)
+    others, weights = gather(values, axis_name), gather(below, axis_name)
+    positives, negatives = all_sum((jnp.sum(above), jnp.sum(below)), axis_name)
     shares = weights / jnp.where(negatives == 0, 1, negatives)
 
     @jax.checkpoint

@@ -17,7 +17,7 @@ from objectives._inputs import (
     real,
     static_integer,
 )
-from objectives._log_domain import log_sum_exp
+from objectives._log_domain import finite_log_sum_exp
 from objectives._typing import Array, ArrayLike, Bool, Float, Real, Scalar
 
 
@@ -196,7 +196,7 @@ def _neural_sort(scores: Array, kept: Array | None, temperature: Scalar) -> Arra
     slopes = (count + 1 - 2 * ranks)[..., None]
     logits = (slopes * scores[..., None, :] - distances[..., None, :]) / temperature
     held = (ranks <= count)[..., None] & counted[..., None, :]
-    total = log_sum_exp(jnp.where(held, logits, -jnp.inf))[..., None]
+    total = finite_log_sum_exp(jnp.where(held, logits, -jnp.inf))[..., None]
     return jnp.where(held, logits - total, -jnp.inf)
 
 
@@ -209,8 +209,8 @@ def _sinkhorn(logits: Array, iterations: int) -> Array:
 
     @jax.checkpoint
     def scale(potentials: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        columns = jnp.where(some_column, log_sum_exp(logits - potentials[0][..., :, None], axis=-2), 0)
-        rows = jnp.where(some_row, log_sum_exp(logits - columns[..., None, :]), 0)
+        columns = jnp.where(some_column, finite_log_sum_exp(logits - potentials[0][..., :, None], axis=-2), 0)
+        rows = jnp.where(some_row, finite_log_sum_exp(logits - columns[..., None, :]), 0)
         return (rows, columns), None
 
     start = jnp.zeros_like(logits[..., 0]), jnp.zeros_like(logits[..., 0, :])

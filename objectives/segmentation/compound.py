@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from objectives._batch import all_sum
 from objectives._inputs import check_classes, check_rank, clean, compute_dtype, floating, hyperparameter
+from objectives._log_domain import log_sum_exp
 from objectives._typing import Array, ArrayLike, AxisName, Bool, Float, Integer, Real, Scalar
-from objectives._vectors import log_sum_exp
 from objectives.segmentation._counts import check_word, overlap_loss, pixel_mask, read_targets, soft_counts
 from objectives.segmentation.overlap import dice_loss
 
@@ -248,5 +248,5 @@ def _log_probabilities(scores: Array) -> tuple[Array, Array]:
         return -jax.nn.softplus(-scores), -jax.nn.softplus(scores)
     log_p = jax.nn.log_softmax(scores, axis=-1)
     largest = jnp.argmax(scores, axis=-1)[..., None] == jnp.arange(scores.shape[-1])
-    others = log_sum_exp(log_p, ~largest)[..., None]  # of the others' probabilities, where p may be next to 1
+    others = log_sum_exp(log_p, where=~largest)[..., None]  # of the others' probabilities, where p may be next to 1
     return log_p, jnp.where(largest, others, jnp.log1p(-jnp.exp(jnp.where(largest, -1, log_p))))

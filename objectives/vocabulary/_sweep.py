@@ -219,7 +219,10 @@ def _dtype(head: Head, rows: Rows) -> Any:
 
 
 def unit(vectors: Array, axis: int) -> Array:
-    """Vectors at length one; those without direction are 0, with gradient 0."""
+    """Vectors at length one along either axis; those without direction are 0, with gradient 0.
+
+    `unit_vectors` looks for the largest entry first, a pass more over every tile: here squares must not overflow.
+    """
     squared = jnp.sum(vectors**2, axis=axis, keepdims=True)
     directed = squared > 1e-24
     return vectors * jnp.where(directed, lax.rsqrt(jnp.where(directed, squared, 1)), 0)

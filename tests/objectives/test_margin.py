@@ -108,6 +108,13 @@ def test_extreme_values():
         np.testing.assert_array_equal(one[1], 0)
 
 
+def test_a_rival_that_is_nan_makes_the_loss_nan():
+    """It was left out of the sum, and a model that had diverged had losses of 0."""
+    embeddings, weights = jnp.ones((2, 3)), jnp.eye(3).at[2, 0].set(jnp.nan)
+    for labels in (jnp.array([0, 1]), jnp.eye(3)[:2]):
+        assert np.isnan(objectives.cosface_loss(embeddings, weights, labels)).all()
+
+
 def test_errors():
     for call, error, message in [
         (

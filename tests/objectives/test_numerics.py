@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from objectives._log_domain import finite_log_sum_exp, log_sum_exp
 from objectives._numerics import power, root, unit_vectors
 
 
@@ -22,3 +23,20 @@ def test_roots_and_powers_keep_nan_and_are_flat_at_zero():
     for function in (root, lambda x: power(x, 0.5)):
         np.testing.assert_allclose(function(jnp.array([4.0, 0.0, np.nan])), [2.0, 0.0, np.nan])
         np.testing.assert_array_equal(jax.vmap(jax.grad(function))(jnp.array([4.0, 0.0])), [0.25, 0.0])
+
+
+def test_log_sum_exp_of_nothing_is_minus_infinity_and_of_nan_is_nan():
+    infinite, nan = np.inf, np.nan
+    values = jnp.array([[1e4, 1e4, -infinite], [-infinite] * 3, [nan, 0.0, 1.0], [infinite, 0.0, 0.0], [0.0, 1e4, 0.0]])
+    expected = np.array([1e4 + np.log(2), -infinite, nan, infinite, 1e4])
+    np.testing.assert_allclose(log_sum_exp(values), expected, rtol=1e-6)
+    np.testing.assert_allclose(log_sum_exp(values.T, 0), expected, rtol=1e-6)
+    some = np.array([[True, False, True], [True] * 3, [False, True, True], [False] * 3, [True, False, True]])
+    expected = np.array([1e4, -infinite, np.logaddexp(0, 1), -infinite, np.log(2)])
+    np.testing.assert_allclose(log_sum_exp(values, where=some), expected, rtol=1e-6)
+    gradient = jax.grad(lambda x: jnp.sum(jnp.where(jnp.isneginf(y := log_sum_exp(x, where=some)), 0, y)))(values)
+    shares = np.exp([0, 1]) / np.sum(np.exp([0, 1]))
+    np.testing.assert_allclose(gradient, [[1, 0, 0], [0, 0, 0], [0, *shares], [0, 0, 0], [0.5, 0, 0.5]], rtol=1e-6)
+    finite = finite_log_sum_exp(values[:3])
+    np.testing.assert_allclose(finite, [1e4 + np.log(2), np.finfo(np.float32).min / 2, nan], rtol=1e-6)
+    np.testing.assert_array_equal(jax.grad(lambda x: finite_log_sum_exp(x)[0])(values[1:2]), 0)

@@ -1,6 +1,7 @@
 """Muon, AdaMuon and NorMuon: against Optax, golden values of PyTorch and pytorch-optimizer, and NumPy."""
 
 import pathlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -163,6 +164,41 @@ def test_trajectories_of_peers(name):
             found = np.asarray(path[shape])[GOLDEN["kept_steps"]].mT
             # The peers' epsilon of 1e-7 in the norm of a matrix of about 1 is what is left.
             np.testing.assert_allclose(found, GOLDEN[f"{shape}_{name}"], rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "mean"),
+    [
+        (partial(optimizers.scale_by_adamuon, sign=False), lambda squares: squares),
+        (optimizers.scale_by_normuon, lambda squares: squares.mean(axis=0, keepdims=True)),
+    ],
+    ids=["adamuon", "normuon"],
+)
+def test_second_moments_of_orthogonalized_momenta(make, mean):
+    """NumPy, with an epsilon beside which the size of an average shows; leaves of equal shape and a turned one."""
+    b2, eps = 0.7, 0.5
+    with jax.enable_x64(True):
+        gradients = {"wide": normal(2, 3, 5), "other": 2 * normal(2, 3, 5, seed=1), "tall": normal(2, 5, 3, seed=2)}
+        tx = make(beta=0.0, b2=b2, eps=eps, rms=0.3, nesterov=False)
+        update = jax.jit(tx.update)
+        state, nu = tx.init({name: g[0] for name, g in gradients.items()}), dict.fromkeys(gradients, 0.0)
+        for t in range(2):
+            updates, state = update({name: g[t] for name, g in gradients.items()}, state)
+            for name, g in gradients.items():
+                x = np.asarray(optimizers.newton_schulz_orthogonalize(g[t], eps=0.0))
+                nu[name] = b2 * nu[name] + (1 - b2) * mean(x**2)
+                x = x / (np.sqrt(nu[name]) + eps)
+                np.testing.assert_allclose(updates[name], 0.3 * x / np.sqrt(np.mean(x**2)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("make", [optimizers.adamuon, optimizers.normuon])
+def test_the_rest_has_a_learning_rate_of_its_own(make):
+    params = {"kernel": jnp.float32(normal(3, 3)), "bias": jnp.float32(normal(3))}
+    gradients = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
+    ours = run(make(0.1, adam_learning_rate=0.3), params, gradients)
+    alone = run(make(0.3), params, gradients)
+    np.testing.assert_array_equal(ours["bias"], alone["bias"])
+    np.testing.assert_array_equal(ours["kernel"], run(make(0.1), params, gradients)["kernel"])
 
 
 def test_adamuon_orthogonalizes_signs():

@@ -51,6 +51,16 @@ def test_large_damping_is_gradient_descent():
         np.testing.assert_allclose(found, -0.1 * g, rtol=1e-7)
 
 
+def test_pairs_of_the_alias():
+    params, gradient = ({"l": normal(5, 2, seed=s), "r": normal(4, 2, seed=s + 1)} for s in (0, 2))
+    found, plain = (
+        step(make, gradient, params)
+        for make in (optimizers.scaled_gd(0.1, 0.3, {"l": "r"}), optimizers.scale_by_scaled_gd(0.3, {"l": "r"}))
+    )
+    for name in params:
+        np.testing.assert_allclose(found[name], -0.1 * plain[name], rtol=1e-5)
+
+
 def test_a_factor_without_full_rank_needs_damping():
     x = jnp.ones((4, 2))
     assert np.isnan(step(optimizers.scale_by_scaled_gd(0.0), x, x)).any()

@@ -10,6 +10,7 @@ import pytest
 from contracts.common import primitives
 
 import optimizers
+from optimizers.matrix._factors import inverse_root as root_of_second_moment
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[2] / "golden" / "matrix.npz")
 
@@ -45,10 +46,10 @@ def test_first_step_of_shampoo_is_the_polar_factor(shape):
 @pytest.mark.parametrize("b2", [1.0, 0.9])
 def test_shampoo_equals_numpy(b2):
     eps, growth = 1e-3, 1.0 if b2 == 1 else 1 - b2
-    shapes = {"wide": (3, 5), "tall": (5, 3), "vector": (4,), "long": (3, 9), "scalar": ()}
+    shapes = {"wide": (3, 5), "tall": (5, 3), "vector": (4,), "long": (5, 9), "scalar": ()}
     with jax.enable_x64(True):
         gradients = {name: normal(6, *shape) for name, shape in shapes.items()}
-        found = updates_of(optimizers.scale_by_shampoo(b2, eps, max_dim=8), gradients)
+        found = updates_of(optimizers.scale_by_shampoo(b2, eps, max_dim=5), gradients)
     for name, steps in gradients.items():
         left = right = 0.0
         for t, g in enumerate(steps):
@@ -77,17 +78,19 @@ def test_roots_are_kept_between_updates():
 
 
 @pytest.mark.parametrize(
-    ("grafting", "b2", "reference"),
+    ("grafting", "b2", "eps", "reference"),
     [
-        ("sgd", 1.0, optax.identity()),
-        ("rms", 1.0, optax.scale_by_rss(0.0, 1e-6)),
-        ("rms", 0.9, optax.scale_by_adam(b1=0.0, b2=0.9, eps=1e-6)),
+        ("sgd", 1.0, 1e-6, optax.identity()),
+        ("rms", 1.0, 1e-6, optax.scale_by_rss(0.0, 1e-6)),
+        ("rms", 0.9, 0.1, optax.scale_by_adam(b1=0.0, b2=0.9, eps=0.1)),
     ],
 )
-def test_grafting_takes_the_length_of_another_step(grafting, b2, reference):
-    gradients = {"w": jnp.float32(normal(5, 3, 4)), "b": jnp.float32(normal(5, 6, seed=1))}
-    found = updates_of(optimizers.scale_by_shampoo(b2, grafting=grafting), gradients)
-    plain = updates_of(optimizers.scale_by_shampoo(b2), gradients)
+def test_grafting_takes_the_length_of_another_step(grafting, b2, eps, reference):
+    """Leaf by leaf, also where two of equal shape are one stack."""
+    gradients = {"w": normal(5, 3, 4), "b": normal(5, 6, seed=1), "other": 3 * normal(5, 3, 4, seed=2)}
+    gradients = jax.tree.map(jnp.float32, gradients)
+    found = updates_of(optimizers.scale_by_shampoo(b2, eps, grafting=grafting), gradients)
+    plain = updates_of(optimizers.scale_by_shampoo(b2, eps), gradients)
     expected = updates_of(reference, gradients)
     for name in gradients:
         for step in range(5):
@@ -105,6 +108,35 @@ def test_a_leaf_without_factors_is_adam_a_step_late():
         for name in gradients:
             np.testing.assert_array_equal(found[name][0], 0)
             np.testing.assert_allclose(found[name][1:], expected[name], rtol=1e-12)
+        tx = optimizers.scale_by_soap(0.9, 0.99, eps=0.0)  # nothing over nothing is not the first update
+        only = updates_of(tx, gradients["b"])
+        np.testing.assert_array_equal(only[0], 0)
+        np.testing.assert_allclose(
+            only[1:], updates_of(optimizers.scale_by_adam(0.9, 0.99, 0.0), late["b"]), rtol=1e-12
+        )
+
+
+def test_second_moments_of_soap_are_averages():
+    with jax.enable_x64(True):
+        tx, (one, two) = optimizers.scale_by_soap(shampoo_beta=0.7), normal(2, 3, 4)
+        state = tx.update(two, tx.update(one, tx.init(one))[1])[1]
+        np.testing.assert_allclose(state.left, 0.3 * (0.7 * one @ one.T + two @ two.T), rtol=1e-12)
+        np.testing.assert_allclose(state.right, 0.3 * (0.7 * one.T @ one + two.T @ two), rtol=1e-12)
+
+
+def test_momentum_of_shampoo_is_the_trace_of_optax():
+    with jax.enable_x64(True):
+        gradients = normal(5, 3, 3)
+        for nesterov in (False, True):
+            found = updates_of(optimizers.shampoo(0.1, 0.8, nesterov=nesterov), gradients)
+            chain = optax.chain(optimizers.scale_by_shampoo(), optax.trace(0.8, nesterov), optax.scale(-0.1))
+            np.testing.assert_allclose(found, updates_of(chain, gradients), rtol=1e-12)
+
+
+def test_eigenvalues_that_rounding_made_negative_are_zeros():
+    values = jnp.array([-1e-3, 0.0, 0.24])
+    for eps, expected in ((0.01, [10.0, 10.0, 2.0]), (0.0, [0.0, 0.0, 0.24**-0.5])):
+        np.testing.assert_allclose(np.diag(root_of_second_moment(jnp.diag(values), 2, eps)), expected, rtol=1e-5)
 
 
 def test_soap_commutes_with_rotations():

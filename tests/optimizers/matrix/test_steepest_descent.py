@@ -60,6 +60,13 @@ def test_two_is_the_default_exponent():
         np.testing.assert_allclose(optimizers.dual_norm(g, "lp_linf"), np.linalg.norm(g, axis=0).sum(), rtol=1e-12)
 
 
+def test_powers_of_large_gradients_do_not_overflow():
+    g = jnp.float32(normal(3, 4))
+    tx = optimizers.scale_by_steepest_descent("lp_linf", dual_scale=False, p=P)
+    large, expected = (tx.update(x, tx.init(x))[0] for x in (2.0**100 * g, g))
+    np.testing.assert_array_equal(large, expected)
+
+
 def test_directions_without_gradient_get_no_step():
     with jax.enable_x64(True):
         u, v = normal(4), normal(3, seed=1)
