@@ -194,6 +194,7 @@ class TestDecisions:
         assert obj.false_head_rate(guess, y, border=4) == 0.5
         assert obj.false_head_rate(guess[:4], y[:4], border=4) == 0
         assert np.isnan(obj.false_head_rate(guess, -y, border=0))
+        assert np.isnan(obj.false_head_rate(guess, np.where(y == 5, -1, y), border=4))
 
 
 class TestValues:
@@ -276,7 +277,7 @@ class TestTraces:
         np.testing.assert_array_equal(counts, [3, 0, 4, 0])
         np.testing.assert_allclose(centroids[2], unit[y == 2].mean(0), rtol=1e-5)
         np.testing.assert_array_equal(centroids[1], 0)
-        assert np.isnan(obj.label_centroids(x, y, labels=4)[1]).all()
+        assert all(np.isnan(spoilt).all() for spoilt in obj.label_centroids(x, y, labels=4))
         stored = np.float32(np.r_[np.zeros((1, 3)), RNG.normal(size=(3, 3))])
         new = obj.update_surrogates(stored, centroids, counts, momentum=0.75)
         np.testing.assert_allclose(new[0], centroids[0], rtol=1e-6)
