@@ -246,8 +246,9 @@ def label_centroids(
     kept, dtype = mask(name, where, array.shape[:-1]), compute_dtype(array)
     targets = class_labels(name, label_ids, (*array.shape[:-1], number), dtype, kept, "label_ids")
     only_ids(name, targets, array.shape[:-1])
-    valid = finish(jnp.ones(array.shape[:-1], dtype), None, targets.valid)
-    mass = distribution(targets, number, dtype) * clean(valid, kept)[..., None]
+    # Not multiplied by NaN: under jit XLA makes of 0 * NaN, the 0 being a class that is not the label, a 0.
+    valid = clean(finish(jnp.ones(array.shape[:-1], dtype), None, targets.valid), kept)
+    mass = jnp.where(jnp.isnan(valid)[..., None], jnp.nan, distribution(targets, number, dtype))
     mass = mass * present(kept, array.shape[:-1], dtype)[..., None]
     axes = tuple(range(array.ndim - 1))
     unit = unit_vectors(clean(array, kept).astype(dtype))

@@ -42,9 +42,11 @@ def main(packages: list[str], modules: list[str]) -> None:
             jax.eval_shape(case.value_and_gradients, {**arguments, **where})
         for batch in case.batches:
             jax.eval_shape(case.value_and_gradients, case.example(batch=batch))
-        for name, values in case.hyperparameters.items():
-            jax.eval_shape(lambda name=name, value=values[0]: case.value_and_gradients({**arguments, name: value}))
-            jax.eval_shape(lambda v, name=name: case.value_and_gradients({**arguments, name: v}), np.float32(values[0]))
+        if case.hyperparameters:  # as floats, and traced
+            last = {name: values[-1] for name, values in case.hyperparameters.items()}
+            traced = jax.tree.map(np.float32, last)
+            jax.eval_shape(lambda: case.value_and_gradients({**arguments, **last}))
+            jax.eval_shape(lambda given: case.value_and_gradients({**arguments, **given}), traced)
 
     @exercise.register
     def _(case: optimizer_checks.Transformation) -> None:

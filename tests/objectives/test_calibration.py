@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import all_compiled
 
-import objectives as o
+import objectives
+
+o = all_compiled(objectives)
 
 RNG = np.random.default_rng(0)
 LOGITS = 4 * RNG.normal(size=(7, 4))

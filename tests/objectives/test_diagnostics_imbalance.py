@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from programs import all_compiled
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-import objectives as obj
+import objectives
+
+obj = all_compiled(objectives)
 
 RNG = np.random.default_rng(0)
 

@@ -2,8 +2,12 @@
 
 import jax
 import numpy as np
+from programs import all_compiled
 
-from objectives import disparity_smoothness_loss, photometric_loss, silog_loss, structural_similarity, total_variation
+import objectives
+
+o = all_compiled(objectives)
+
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((2, 2, 12, 13, 2))
@@ -31,9 +35,9 @@ def test_structural_similarity_window_by_window():
         for x, y in zip(X, Y)
     ]
     with jax.enable_x64(True):
-        np.testing.assert_allclose(structural_similarity(X, Y), wanted, rtol=1e-10)
-        np.testing.assert_allclose(structural_similarity(255 * X, 255 * Y, data_range=255.0), wanted, rtol=1e-10)
-        np.testing.assert_allclose(structural_similarity(X, X), 1, rtol=1e-12)
+        np.testing.assert_allclose(o.structural_similarity(X, Y), wanted, rtol=1e-10)
+        np.testing.assert_allclose(o.structural_similarity(255 * X, 255 * Y, data_range=255.0), wanted, rtol=1e-10)
+        np.testing.assert_allclose(o.structural_similarity(X, X), 1, rtol=1e-12)
 
 
 def test_photometric_loss_pixel_by_pixel():
@@ -46,17 +50,17 @@ def test_photometric_loss_pixel_by_pixel():
         similarity = np.array([window_similarity(x[at][..., c], y[at][..., c], weights, 1e-4, 9e-4) for c in range(2)])
         wanted[b, i, j] = (0.425 * (1 - similarity) + 0.15 * np.abs(X - Y)[b, i, j]).mean()
     with jax.enable_x64(True):
-        np.testing.assert_allclose(photometric_loss(X, Y), wanted, rtol=1e-9)
-        np.testing.assert_allclose(photometric_loss(X, Y, alpha=0.0), np.abs(X - Y).mean(-1), rtol=1e-12)
-        np.testing.assert_allclose(photometric_loss(X, X), 0, atol=1e-12)
+        np.testing.assert_allclose(o.photometric_loss(X, Y), wanted, rtol=1e-9)
+        np.testing.assert_allclose(o.photometric_loss(X, Y, alpha=0.0), np.abs(X - Y).mean(-1), rtol=1e-12)
+        np.testing.assert_allclose(o.photometric_loss(X, X), 0, atol=1e-12)
 
 
 def test_masked_pixels_are_black_to_their_neighbours():
     kept = RNG.random(X.shape[:3]) > 0.2
     hole = kept[..., None]
     with jax.enable_x64(True):
-        got = photometric_loss(np.where(hole, X, np.nan), np.where(hole, Y, np.inf), where=kept)
-        filled = photometric_loss(np.where(hole, X, 0), np.where(hole, Y, 0))
+        got = o.photometric_loss(np.where(hole, X, np.nan), np.where(hole, Y, np.inf), where=kept)
+        filled = o.photometric_loss(np.where(hole, X, 0), np.where(hole, Y, 0))
         np.testing.assert_allclose(got, np.where(kept, filled, 0), rtol=1e-12)
 
 
@@ -64,21 +68,21 @@ def test_smoothness_and_variation():
     d = X[..., 0]
     along = [np.abs(np.diff(d, axis=a)) * np.exp(-np.abs(np.diff(Y, axis=a)).mean(-1)) for a in (1, 2)]
     with jax.enable_x64(True):
-        got = disparity_smoothness_loss(d, Y)
+        got = o.disparity_smoothness_loss(d, Y)
         np.testing.assert_allclose(got, sum(g.mean((1, 2)) for g in along), rtol=1e-12)
         variation = sum(np.abs(np.diff(X, axis=a)).sum((1, 2, 3)) for a in (1, 2))
-        np.testing.assert_allclose(total_variation(X), variation, rtol=1e-12)
+        np.testing.assert_allclose(o.total_variation(X), variation, rtol=1e-12)
         numbers = np.sort(RNG.random(9))  # along a monotone line the total variation is the rise
-        np.testing.assert_allclose(total_variation(numbers[None, :, None]), numbers[-1] - numbers[0], rtol=1e-12)
+        np.testing.assert_allclose(o.total_variation(numbers[None, :, None]), numbers[-1] - numbers[0], rtol=1e-12)
 
 
 def test_what_is_flat_or_equal_is_pulled_nowhere():
     flat = np.full((1, 4, 5, 1), 0.5)
     with jax.enable_x64(True):
         for gradient in (
-            jax.grad(lambda x: total_variation(x).sum())(flat),
-            jax.grad(lambda d: disparity_smoothness_loss(d, flat).sum())(flat[..., 0]),
-            jax.grad(lambda x: photometric_loss(x, flat).sum())(flat),
+            jax.grad(lambda x: o.total_variation(x).sum())(flat),
+            jax.grad(lambda d: o.disparity_smoothness_loss(d, flat).sum())(flat[..., 0]),
+            jax.grad(lambda x: o.photometric_loss(x, flat).sum())(flat),
         ):
             np.testing.assert_allclose(gradient, 0, atol=1e-12)
 
@@ -92,10 +96,10 @@ def test_silog_counts_only_what_is_measured_and_may_ignore_scale():
         wanted.append((d**2).mean() - 0.85 * d.mean() ** 2)
     with jax.enable_x64(True):
         hidden = np.where(kept, y, 0)  # no depth was measured
-        np.testing.assert_allclose(silog_loss(x, hidden, variance_focus=0.85, where=kept), wanted, rtol=1e-12)
-        free = silog_loss(x, y, variance_focus=1.0)
-        np.testing.assert_allclose(silog_loss(7 * x, y, variance_focus=1.0), free, rtol=1e-12)
-        gradient = jax.grad(lambda x: silog_loss(x, hidden, where=kept).sum())(x)
+        np.testing.assert_allclose(o.silog_loss(x, hidden, variance_focus=0.85, where=kept), wanted, rtol=1e-12)
+        free = o.silog_loss(x, y, variance_focus=1.0)
+        np.testing.assert_allclose(o.silog_loss(7 * x, y, variance_focus=1.0), free, rtol=1e-12)
+        gradient = jax.grad(lambda x: o.silog_loss(x, hidden, where=kept).sum())(x)
         np.testing.assert_array_equal(np.asarray(gradient)[~kept], 0)
-    losses = silog_loss(np.where(np.arange(2)[:, None, None] == 0, -x, x).astype(np.float32), y)
+    losses = o.silog_loss(np.where(np.arange(2)[:, None, None] == 0, -x, x).astype(np.float32), y)
     np.testing.assert_array_equal(np.isnan(losses), [True, False])

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from programs import all_compiled
 
-import objectives as o
+import objectives
+
+o = all_compiled(objectives)
 
 RNG = np.random.default_rng(0)
 LOGITS = 2 * RNG.normal(size=(6, 4))

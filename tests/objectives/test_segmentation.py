@@ -7,8 +7,12 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
+from programs import all_compiled
 
-from objectives import dice_loss, dice_semimetric_loss, jaccard_metric_loss
+import objectives
+
+o = all_compiled(objectives)
+
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(4, 3, 2, 3))
@@ -17,7 +21,7 @@ IDS[0] = IDS[0] % 2  # class 2 is absent from an image
 ONE_HOT = np.eye(3)[IDS]
 SOFT = RNG.dirichlet(np.ones(3), size=(4, 3, 2))
 PROBABILITIES = RNG.dirichlet(np.ones(3), size=(4, 3, 2))
-LOSSES = [dice_loss, jaccard_metric_loss, dice_semimetric_loss]
+LOSSES = [o.dice_loss, o.jaccard_metric_loss, o.dice_semimetric_loss]
 KEPT = RNG.uniform(size=(4, 3, 2)) > 0.4
 
 
@@ -31,18 +35,18 @@ def test_closed_forms():
     with jax.enable_x64(True):
         for t in (ONE_HOT, SOFT):
             image = index_loss(p, t, (1, 2), np.multiply, 0.2, 0.9, 0.3).mean(-1)
-            np.testing.assert_allclose(dice_loss(p, t, alpha=0.2, beta=0.9, **s), image, rtol=1e-12)
+            np.testing.assert_allclose(o.dice_loss(p, t, alpha=0.2, beta=0.9, **s), image, rtol=1e-12)
             whole = index_loss(p, t, (0, 1, 2), np.minimum, 1, 1, 0.3)
-            np.testing.assert_allclose(jaccard_metric_loss(p, t, **s), whole.mean(), rtol=1e-12)
+            np.testing.assert_allclose(o.jaccard_metric_loss(p, t, **s), whole.mean(), rtol=1e-12)
             np.testing.assert_allclose(
-                jaccard_metric_loss(p, t, ignore_background=True, **s), whole[1:].mean(), rtol=1e-12
+                o.jaccard_metric_loss(p, t, ignore_background=True, **s), whole[1:].mean(), rtol=1e-12
             )
             halved = index_loss(p, t, (1, 2), np.minimum, 0.5, 0.5, 0.3).mean(-1)
-            got = dice_semimetric_loss(p, t, per="image", classes="all", **s)
+            got = o.dice_semimetric_loss(p, t, per="image", classes="all", **s)
             np.testing.assert_allclose(got, halved, rtol=1e-12)
         present = (ONE_HOT > 0).any((1, 2))
         image = index_loss(p, ONE_HOT, (1, 2), np.multiply, 0.5, 0.5, 0.3)
-        got = dice_loss(p, IDS, classes="present", **s)
+        got = o.dice_loss(p, IDS, classes="present", **s)
         np.testing.assert_allclose(got, np.where(present, image, 0).sum(-1) / present.sum(-1), rtol=1e-12)
         assert not present.all()
 
@@ -52,7 +56,7 @@ def test_closed_forms():
 def test_dice_equals_optax(keywords, t):
     with jax.enable_x64(True):
         weights = np.array([0.5, 1.0, 2.0])
-        ours = jax.value_and_grad(lambda x: dice_loss(x, t, class_weights=weights, **keywords).sum())(LOGITS)
+        ours = jax.value_and_grad(lambda x: o.dice_loss(x, t, class_weights=weights, **keywords).sum())(LOGITS)
         theirs = jax.value_and_grad(lambda x: optax.losses.dice_loss(x, t, class_weights=weights, **keywords).sum())(
             LOGITS
         )
@@ -65,8 +69,8 @@ def test_binary_equals_optax():
         x, t = LOGITS[..., :1], (IDS > 0).astype(float)
         wanted = optax.losses.dice_loss(x, t[..., None])
         for labels in (t, t > 0, t.astype(int), t[..., None]):
-            np.testing.assert_allclose(dice_loss(x, labels), wanted, rtol=1e-12)
-        assert np.isnan(dice_loss(x, IDS)).any()  # 2 is no foreground
+            np.testing.assert_allclose(o.dice_loss(x, labels), wanted, rtol=1e-12)
+        assert np.isnan(o.dice_loss(x, IDS)).any()  # 2 is no foreground
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -80,17 +84,17 @@ def test_ids_and_one_hot_labels_agree(loss, per):
 
 
 def test_only_the_overlap_losses_vanish_at_equal_soft_labels():
-    for loss in (jaccard_metric_loss, dice_semimetric_loss):
+    for loss in (o.jaccard_metric_loss, o.dice_semimetric_loss):
         np.testing.assert_allclose(loss(SOFT, SOFT, apply_softmax=False), 0, atol=1e-6)
     half = np.full((1, 4, 2), 0.5)
-    np.testing.assert_allclose(dice_loss(half, half, apply_softmax=False, smooth=0.0), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(o.dice_loss(half, half, apply_softmax=False, smooth=0.0), 0.5, rtol=1e-6)
 
 
 def test_jaccard_metric_loss_is_a_metric():
     with jax.enable_x64(True):
 
         def distance(a, b):
-            return jaccard_metric_loss(a, b, apply_softmax=False, smooth=0.0, per="image", classes="all")
+            return o.jaccard_metric_loss(a, b, apply_softmax=False, smooth=0.0, per="image", classes="all")
 
         a, b, c = RNG.uniform(size=(3, 500, 5, 1))
         np.testing.assert_allclose(distance(a, b), distance(b, a), rtol=1e-14)
@@ -154,9 +158,9 @@ def test_saturated_logits_and_empty_classes(loss, dtype):
 def test_a_bad_id_is_nan_for_its_image():
     bad = IDS.copy()
     bad[2, 1, 1] = 3
-    assert np.isnan(dice_loss(LOGITS, bad)).tolist() == [False, False, True, False]
-    assert np.isnan(jaccard_metric_loss(LOGITS, bad))
-    assert np.isfinite(jaccard_metric_loss(LOGITS, bad, where=bad < 3))
+    assert np.isnan(o.dice_loss(LOGITS, bad)).tolist() == [False, False, True, False]
+    assert np.isnan(o.jaccard_metric_loss(LOGITS, bad))
+    assert np.isfinite(o.jaccard_metric_loss(LOGITS, bad, where=bad < 3))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -181,25 +185,33 @@ def test_gradients_by_labels_and_hyperparameters():
     with jax.enable_x64(True):
         losses = jax.jit(lambda x, s: [loss(x, IDS, smooth=s) for loss in LOSSES])
         check_grads(losses, (LOGITS, jnp.asarray(0.5)), 1, ("rev",), rtol=1e-5, atol=1e-5)
-        of_soft = jax.jit(lambda x, y, a: dice_loss(x, y, alpha=a))
+        of_soft = jax.jit(lambda x, y, a: o.dice_loss(x, y, alpha=a))
         check_grads(of_soft, (LOGITS, SOFT, jnp.asarray(0.3)), 1, ("rev",), rtol=1e-5, atol=1e-5)
 
 
 def test_errors():
     for call, error, message in [
-        (lambda: dice_loss(LOGITS, IDS[:3]), ValueError, r"dice_loss: labels must be class ids \[4, 3, 2\] or"),
-        (lambda: dice_loss(LOGITS[0, 0, 0], IDS), ValueError, r"predictions must have shape \[B, \*space, C\], got"),
+        (lambda: o.dice_loss(LOGITS, IDS[:3]), ValueError, r"dice_loss: labels must be class ids \[4, 3, 2\] or"),
+        (lambda: o.dice_loss(LOGITS[0, 0, 0], IDS), ValueError, r"predictions must have shape \[B, \*space, C\], got"),
         (
-            lambda: dice_loss(LOGITS, IDS, where=KEPT[0]),
+            lambda: o.dice_loss(LOGITS, IDS, where=KEPT[0]),
             ValueError,
             r"where must have shape \[4, 3, 2\], got bool\[3, 2\]",
         ),
-        (lambda: dice_loss(LOGITS, IDS, per="batch"), ValueError, r"per must be 'image' or 'dataset', got 'batch'"),
-        (lambda: dice_loss(LOGITS, IDS, classes="some"), ValueError, r"classes must be 'all' or 'present', got 'some'"),
-        (lambda: dice_loss(LOGITS, IDS, axis_name="data"), ValueError, r'dice_loss: axis_name needs per="dataset"'),
-        (lambda: dice_loss(LOGITS, IDS, smooth=-1.0), ValueError, r"smooth must lie in \[0, inf\], got -1.0"),
-        (lambda: jaccard_metric_loss(IDS, IDS), TypeError, r"jaccard_metric_loss: predictions must be floating point"),
-        (lambda: dice_loss(LOGITS, IDS * 1.0), TypeError, r"labels of shape \[4, 3, 2\] must be integer class ids"),
+        (lambda: o.dice_loss(LOGITS, IDS, per="batch"), ValueError, r"per must be 'image' or 'dataset', got 'batch'"),
+        (
+            lambda: o.dice_loss(LOGITS, IDS, classes="some"),
+            ValueError,
+            r"classes must be 'all' or 'present', got 'some'",
+        ),
+        (lambda: o.dice_loss(LOGITS, IDS, axis_name="data"), ValueError, r'dice_loss: axis_name needs per="dataset"'),
+        (lambda: o.dice_loss(LOGITS, IDS, smooth=-1.0), ValueError, r"smooth must lie in \[0, inf\], got -1.0"),
+        (
+            lambda: o.jaccard_metric_loss(IDS, IDS),
+            TypeError,
+            r"jaccard_metric_loss: predictions must be floating point",
+        ),
+        (lambda: o.dice_loss(LOGITS, IDS * 1.0), TypeError, r"labels of shape \[4, 3, 2\] must be integer class ids"),
     ]:
         with pytest.raises(error, match=message):
             call()
