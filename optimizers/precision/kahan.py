@@ -44,7 +44,8 @@ def with_kahan_summation(inner: optax.GradientTransformation) -> optax.GradientT
     even for it arrive on average. Gradients reach `inner` in float32.
 
     Parameters have to be changed by these updates alone, as `optax.apply_updates` does; what else moves them is kept,
-    and not compensated. In float32 the same sums are kept to twice its digits.
+    and not compensated. In float32 the same sums are kept to twice its digits. As parameter and compensation each need
+    the other's old value, a step keeps a copy of the updates.
 
     Args:
         inner: A transformation that gives updates, learning rate included, such as `adamw(1e-3)`.

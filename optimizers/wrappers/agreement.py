@@ -52,9 +52,9 @@ def cautious(
     $$\tilde u_i = \frac{u_i\, [u_i g_i > 0]}{\max(\phi, \phi_{\min})}, \qquad
     \phi = \frac{1}{n} \sum_{i=1}^n [u_i g_i > 0]$$
 
-    with the fraction φ of agreement taken over each leaf, as in the authors' code; NaN among its updates or gradients
-    makes φ, and so the leaf, NaN. (The paper divides by (nφ + 1) / n,
-    which differs by 1/n; pytorch-optimizer has that form.)
+    with the fraction φ of agreement taken over each leaf, as in the authors' code. (The paper divides by (nφ + 1) / n,
+    which differs by 1/n; pytorch-optimizer has that form.) NaN among the updates or gradients of a leaf makes φ, and so
+    all of the leaf, NaN. As φ comes before the first word is written, a step keeps a copy of u.
 
     It goes around the momentum of any method, in front of decay and learning rate, so that decay is not masked:
     `optax.chain(cautious(scale_by_adam()), optax.add_decayed_weights(0.1), optax.scale_by_learning_rate(1e-3))` is the
