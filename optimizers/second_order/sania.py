@@ -1,5 +1,6 @@
 """SANIA: Polyak's step in a preconditioned norm, with the preconditioner as the curvature of the model of the loss."""
 
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import optax
 
 from optimizers._checks import check_range
 from optimizers._keys import split_data, typed_key
-from optimizers._moments import bias_correction, wide_scalar, zeros_for
+from optimizers._moments import TINY, bias_correction, reread, wide_scalar, zeros_for
 from optimizers._trees import PyTree, wide
 from optimizers.curvature import hessian_vector_product, hutchinson_diagonal, needed
 
@@ -137,7 +138,10 @@ def sania(
             nu = jax.tree.map(lambda v, s: (old_share * v + new_share * s).astype(v.dtype), state.nu, seen)
             correction = 1.0 if precond == "adagrad_sqr" else bias_correction(b2, count)
             directions = jax.tree.map(lambda x, v: _quotient(x, jnp.maximum(v / correction, eps)), g, nu)
-        squares = jax.tree.map(lambda x, d: jnp.sum(x * d), g, directions)
+        if nu is None or precond == "hutchinson":
+            squares = jax.tree.map(lambda x, d: jnp.sum(x * d), *reread(g, directions))
+        else:
+            squares = jax.tree.map(partial(_square_over, correction, eps), g, nu)
         norm = sum(jax.tree.leaves(squares), start=jnp.zeros(()))
         u = _quotient(jnp.maximum(2.0 * (value - f_min), 0.0), norm)  # already below f_min: no step
         # 1 - sqrt(1 - u) without its cancellation at small u.
@@ -148,6 +152,12 @@ def sania(
         return step, SaniaState(count, nu, key)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _square_over(correction: Any, eps: Any, x: jax.Array, v: jax.Array) -> jax.Array:
+    """The sum of x² / max(v / correction, eps) for a v of squares of x, which is 0 only where x² is."""
+    x, v, correction, least = reread(x, v, correction, jnp.maximum(eps, TINY))
+    return jnp.sum(x * x / jnp.maximum(v / correction, least))
 
 
 def _quotient(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -6,7 +6,17 @@ import optax
 import pytest
 from trajectories import compiled_step
 
-from optimizers import adamw, cautious, clip_by_global_norm, lion, multi_adam, orthograd, scale_by_adam
+from optimizers import (
+    adamw,
+    cautious,
+    clip_by_global_norm,
+    lion,
+    momo_adam,
+    multi_adam,
+    orthograd,
+    sania,
+    scale_by_adam,
+)
 
 LEAVES = {name: jnp.ones((64, 64)) for name in "abcd"}
 TREE = sum(x.nbytes for x in LEAVES.values())
@@ -20,6 +30,11 @@ def temporaries(tx):
     return compiled_step(tx, LEAVES)[0].memory_analysis().temp_size_in_bytes
 
 
+def valued(tx):
+    """The transformation with a loss, as the train step gives it."""
+    return optax.GradientTransformation(tx.init, lambda g, s, p: tx.update(g, s, p, value=jnp.float32(1.0)))
+
+
 CHAINS = {
     "clip_decay_mask_schedule": optax.chain(clip_by_global_norm(1.0), adamw(RATE, weight_decay=0.1, mask=HALF)),
     "masked": optax.masked(adamw(1e-3), HALF),
@@ -27,6 +42,8 @@ CHAINS = {
     "frozen": optax.chain(adamw(1e-3), optax.masked(optax.set_to_zero(), HALF)),
     "clipped_elements": optax.chain(optax.clip(1.0), adamw(1e-3)),
     "orthograd": optax.chain(orthograd(rescale=True), adamw(1e-3)),
+    "momo_adam": valued(momo_adam()),
+    "sania": valued(sania()),
 }
 
 
