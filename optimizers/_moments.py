@@ -6,6 +6,7 @@ Reading the new moments is what keeps the update free of temporaries: the old on
 reading the old ones costs a copy of the tree.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from jax import lax
 
 from optimizers._checks import check_range
 from optimizers._rounding import store
-from optimizers._trees import PyTree, accumulator_dtype
+from optimizers._trees import PyTree, accumulator_dtype, cast
 
 TINY = float(jnp.finfo(jnp.float32).tiny)  # added to a denominator: changes nothing but 0/0, which becomes 0
 
@@ -102,7 +103,7 @@ def after(x: jax.Array, *done: jax.Array) -> jax.Array:
     depends on the first.
     """
     for other in done:
-        x = jnp.where(jnp.isnan(other), jnp.nan, x)
+        x = lax.select(jnp.broadcast_to(other != other, x.shape), lax.full_like(x, jnp.nan), x)
     return x
 
 
@@ -151,7 +152,7 @@ def check_descent(function: str, learning_rate: Any, weight_decay: Any = 0.0) ->
     check_range(function, "weight_decay", weight_decay, 0.0)
 
 
-def _cast(scalars: Scalars, dtype: Any) -> Scalars:
+def _cast_scalars(scalars: Scalars, dtype: Any) -> Scalars:
     return tuple(s if isinstance(s, float) else jnp.asarray(s).astype(real_dtype(dtype)) for s in scalars)
 
 
@@ -229,18 +230,20 @@ def tensorwise(
         counts = {name: optax.safe_increment(getattr(state, name)) for name in counters}
         step = counts["count"]
         values = scalars(state, step)
+        of_dtype = functools.cache(lambda dtype: _cast_scalars(values, dtype))
 
         def leaf(number: int, g: Any, p: Any, old: tuple[Any, ...], on: Scalars) -> tuple[Any, tuple[Any, ...]]:
             if g is None:
                 return None, old
             g = jnp.asarray(g)
             wide = jnp.result_type(accumulator_dtype(g.dtype), *(m for m in old if m is not None))
-            v = (*on, *_cast(values, wide))
-            g_wide = g.astype(wide)
-            p_wide = None if p is None else jnp.asarray(p).astype(wide)
+            v = (*on, *of_dtype(wide))
+            real = real_dtype(wide)
+            g_wide = cast(g, wide)
+            p_wide = None if p is None else cast(jnp.asarray(p), wide)
 
             def load(m: Any) -> Any:
-                return m if m is None else m.astype(wide if jnp.iscomplexobj(m) else real_dtype(wide))
+                return m if m is None else cast(m, wide if jnp.iscomplexobj(m) else real)
 
             loaded = tuple(load(m) for m in old)
             new: tuple[Any, ...] = ()
@@ -249,7 +252,7 @@ def tensorwise(
                 moment = m(*read) if callable(m) else m
                 new += (None if o is None else store(moment, o.dtype, step, number * len(names) + k),)
                 read += (load(new[k]),)
-            return direction(g_wide, p_wide, read, loaded, v).astype(g.dtype), new
+            return cast(direction(g_wide, p_wide, read, loaded, v), g.dtype), new
 
         treedef: Any  # opaque to the type checker
         leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
@@ -273,7 +276,11 @@ def switches(mask: Any, params: PyTree) -> PyTree:
 
 
 def _widen(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jnp.asarray(x).astype(accumulator_dtype(jnp.result_type(x))), tree)
+    def leaf(x: Any) -> jax.Array:
+        x = jnp.asarray(x)
+        return cast(x, accumulator_dtype(x.dtype))
+
+    return jax.tree.map(leaf, tree)
 
 
 def descend(
@@ -296,6 +303,6 @@ def descend(
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
         wide, state = chain.update(_widen(updates), state, _widen(params), **extra_args)
-        return jax.tree.map(lambda u, g: u.astype(jnp.result_type(g)), wide, updates), state
+        return jax.tree.map(lambda u, g: cast(u, jnp.result_type(g)), wide, updates), state
 
     return optax.GradientTransformationExtraArgs(chain.init, update)

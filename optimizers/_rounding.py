@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from optimizers._trees import cast
+
 _GOLDEN = 0x9E3779B9
 _F32_MANTISSA_OVER_F16 = 13
 _F32_EXPONENT_OVER_F16 = 112 << 10
@@ -90,4 +92,4 @@ def store(x: jax.Array, dtype: jnp.dtype, step: jax.Array, stream: int) -> jax.A
     """`x` in `dtype`: stochastically rounded into a 16-bit float, converted otherwise."""
     if dtype in (jnp.bfloat16, jnp.float16):
         return stochastic_round(x, dtype, noise_bits(x.shape, step, stream))
-    return x.astype(dtype)
+    return cast(x, dtype)

@@ -14,6 +14,12 @@ def accumulator_dtype(dtype: Any) -> Any:
     return jnp.promote_types(dtype, jnp.float32)
 
 
+def cast(x: jax.Array, dtype: Any) -> jax.Array:
+    """`x.astype(dtype)`, which takes time to trace even where it changes nothing: a tree may have a thousand leaves."""
+    unchanged = x.dtype == dtype and not getattr(x, "weak_type", False)
+    return x if unchanged else x.astype(dtype)
+
+
 def wide(leaf: jax.Array) -> jax.Array:
     """The leaf in float32 or wider."""
     return leaf.astype(accumulator_dtype(leaf.dtype))

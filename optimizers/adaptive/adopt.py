@@ -60,7 +60,9 @@ def _adopt(
         return jnp.clip(ratio, -s[5], s[5]) if use_clipping else ratio
 
     def add(mu: jax.Array, g: jax.Array, nu: jax.Array, s: Scalars) -> jax.Array:
-        return s[0] * mu + jnp.where(s[1] > 0, s[1] * divided(g, nu, s), 0.0)
+        share = s[1] * divided(g, nu, s)
+        # At first 0 of a quotient that may be infinite where nothing bounds it.
+        return s[0] * mu + (share if use_clipping else jnp.where(s[1] > 0, share, 0.0))
 
     def advance(g: jax.Array, old: Moments, s: Scalars) -> Advanced:
         return add(old[0], g, old[1], s), lambda mu: average(s[2], s[3], old[1], square(after(g, mu)))
