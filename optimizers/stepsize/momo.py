@@ -256,8 +256,8 @@ def momo_adam(
         >>> state = tx.init(params)
         >>> value, gradient = jax.value_and_grad(loss_fn)(params)
         >>> updates, state = tx.update(gradient, state, params, value=value)
-        >>> print(updates)  # to where a linear loss would be 0: value / |gradient|₁ for each coordinate
-        [-0.8333333 -0.8333333]
+        >>> print(updates.round(4))  # to where a linear loss would be 0: value / |gradient|₁ for each coordinate
+        [-0.8333 -0.8333]
 
     Source:
         F. Schaipp, R. Ohana, M. Eickenberg, A. Defazio, R. Gower, "MoMo: Momentum Models for Adaptive Learning Rates",

@@ -387,7 +387,7 @@ PARTS = {
 
 
 def measured(entry):
-    """The names in what an entry measures, but for what stands in brackets: `cautious(adamw)` is cautious."""
+    """The names in what an entry measures, but for what stands in brackets: `cautious(adam)` is cautious."""
     return set(re.findall(r"\w+", re.sub(r"\(.*\)", "", entry.name.partition("/")[0])))
 
 
@@ -398,7 +398,7 @@ def test_every_optimizer_is_in_the_table():
 
 
 def test_the_names_of_an_entry_are_those_outside_brackets():
-    (entry,) = (entry for entry in ENTRIES if entry.name == "cautious(adamw)/20x1024x1024")
+    (entry,) = (entry for entry in ENTRIES if entry.name == "cautious(adam)/20x1024x1024")
     assert measured(entry) == {"cautious"}
     assert measured(replace(entry, name="mars+adamw/x")) == {"mars", "adamw"}
 

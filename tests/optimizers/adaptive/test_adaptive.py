@@ -33,6 +33,11 @@ def halved(count):
     return 1 - 0.5 * jnp.asarray(count, float) / STEPS
 
 
+def falling(count):
+    """A learning rate that halves over the run."""
+    return 1e-2 * halved(count)
+
+
 MASK = {"matrix": True, "vector": False, "scalar": False, "empty": True}
 WARM = {"b3": ademamix_b3_schedule(0.9999, 0.9, 100), "alpha": ademamix_alpha_schedule(5.0, 100)}
 BF16 = jnp.bfloat16
@@ -45,8 +50,8 @@ SAME_AS_OPTAX = {
     "adamw": (adamw(1e-2, weight_decay=0.1), optax.adamw(1e-2, weight_decay=0.1)),
     "adamw_no_decay": (adamw(1e-2, weight_decay=0.0), optax.adamw(1e-2, weight_decay=0.0)),
     "adamw_scheduled": (
-        adamw(RATE, weight_decay=DECAY, mask=MASK, nesterov=True),
-        optax.adamw(RATE, weight_decay=DECAY, mask=MASK, nesterov=True),
+        adamw(falling, weight_decay=halved, mask=MASK, nesterov=True),
+        optax.adamw(falling, weight_decay=halved, mask=MASK, nesterov=True),
     ),
     "adamax": (adamax(1e-2, 0.8, 0.9, 1e-6), optax.adamax(1e-2, 0.8, 0.9, 1e-6)),
     "ademamix": (ademamix(1e-2, weight_decay=0.1), optax.contrib.ademamix(1e-2, weight_decay=0.1)),
