@@ -18,7 +18,7 @@ from jax import lax
 
 from optimizers._checks import check_range
 from optimizers._rounding import store
-from optimizers._trees import PyTree, accumulator_dtype, cast
+from optimizers._trees import PyTree, accumulator_dtype, cast, wide
 
 TINY = float(jnp.finfo(jnp.float32).tiny)  # added to a denominator: changes nothing but 0/0, which becomes 0
 
@@ -236,14 +236,14 @@ def tensorwise(
             if g is None:
                 return None, old
             g = jnp.asarray(g)
-            wide = jnp.result_type(accumulator_dtype(g.dtype), *(m for m in old if m is not None))
-            v = (*on, *of_dtype(wide))
-            real = real_dtype(wide)
-            g_wide = cast(g, wide)
-            p_wide = None if p is None else cast(jnp.asarray(p), wide)
+            dtype = jnp.result_type(accumulator_dtype(g.dtype), *(m for m in old if m is not None))
+            v = (*on, *of_dtype(dtype))
+            real = real_dtype(dtype)
+            g_wide = cast(g, dtype)
+            p_wide = None if p is None else cast(jnp.asarray(p), dtype)
 
             def load(m: Any) -> Any:
-                return m if m is None else cast(m, wide if jnp.iscomplexobj(m) else real)
+                return m if m is None else cast(m, dtype if jnp.iscomplexobj(m) else real)
 
             loaded = tuple(load(m) for m in old)
             new: tuple[Any, ...] = ()
@@ -276,11 +276,7 @@ def switches(mask: Any, params: PyTree) -> PyTree:
 
 
 def _widen(tree: PyTree) -> PyTree:
-    def leaf(x: Any) -> jax.Array:
-        x = jnp.asarray(x)
-        return cast(x, accumulator_dtype(x.dtype))
-
-    return jax.tree.map(leaf, tree)
+    return jax.tree.map(lambda x: wide(jnp.asarray(x)), tree)
 
 
 def descend(
@@ -302,7 +298,7 @@ def descend(
         chain = optax.chain(directions, optax.add_decayed_weights(weight_decay, mask), rate)
 
     def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra_args: Any) -> tuple[PyTree, Any]:
-        wide, state = chain.update(_widen(updates), state, _widen(params), **extra_args)
-        return jax.tree.map(lambda u, g: cast(u, jnp.result_type(g)), wide, updates), state
+        moved, state = chain.update(_widen(updates), state, _widen(params), **extra_args)
+        return jax.tree.map(lambda u, g: cast(u, jnp.result_type(g)), moved, updates), state
 
     return optax.GradientTransformationExtraArgs(chain.init, update)

@@ -22,7 +22,7 @@ def cast(x: jax.Array, dtype: Any) -> jax.Array:
 
 def wide(leaf: jax.Array) -> jax.Array:
     """The leaf in float32 or wider."""
-    return leaf.astype(accumulator_dtype(leaf.dtype))
+    return cast(leaf, accumulator_dtype(leaf.dtype))
 
 
 def global_norm(tree: PyTree) -> jax.Array:

@@ -119,7 +119,6 @@ def generalized_implicit_ftrl(
         def ahead_of(origin: PyTree, theta: PyTree, rate: Any) -> PyTree:
             return jax.tree.map(lambda o, t: o + rate * t, origin, theta)
 
-        ahead = ahead_of(state.origin, state.theta, rate)
         if mode == "linear":
             z = g
         elif mode == "truncated":
@@ -128,6 +127,7 @@ def generalized_implicit_ftrl(
             gap = jnp.asarray(required(function, "value", value)) - floor
             z = _truncated(g, rate, gap + total(dots(slopes, beyond)))
         else:
+            ahead = ahead_of(state.origin, state.theta, rate)
             slope = _in_wide(check_callable(function, "grad_fn", grad_fn, "params -> gradient on this batch"), params)
             if mode == "extragradient":
                 z = slope(jax.tree.map(lambda a, u: a - rate * u, ahead, g))

@@ -63,7 +63,8 @@ class Transformation:
     unread: int = 0
     # These are float32 or wider; otherwise they are in the dtype of the parameters.
     wide_moments: bool = True
-    # Each word of an update depends on the words at its place alone, so that no temporary is needed.
+    # No temporary as large as a parameter is needed: each word of an update depends on those at its place alone, or on
+    # a norm besides, for which they are read once more.
     elementwise: bool = True
     # The update is made of the gradient, whose buffer it takes; an estimate of the curvature is not.
     reads_gradient: bool = True
